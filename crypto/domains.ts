@@ -1,0 +1,11 @@
+/** Domain-separation strings, all of them: no two uses of a key or hash share one. */
+export const DOMAIN = {
+  /** BLAKE3 context of a per-secret key, followed by the secret's name. The original's, kept for byte compatibility (I-2). */
+  secretKey: 'claw-secrets v1 ',
+  /** Hash from which a node's id is cut. */
+  nodeId: 'claw-node-id v1',
+  /** HPKE `info` of a delivered secret. */
+  delivery: 'claw-delivery v1',
+  /** HPKE `info` of a signal between two nodes. */
+  signal: 'claw-signal v1',
+} as const

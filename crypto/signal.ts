@@ -1,0 +1,45 @@
+/**
+ * A signal from one node to another, sealed in HPKE's auth mode: the gateway that carries it can neither read it nor make one up, and it
+ * cannot be sent on to a third node.
+ */
+import { z } from 'zod'
+import { Endpoint, type FleetId, type NodeId, type SealingKey } from '../protocol/ids.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
+import { fromBase64Url, fromUtf8, lengthPrefixed, toBase64Url, utf8 } from './bytes.ts'
+import { DOMAIN } from './domains.ts'
+import { hpkeOpen, hpkeSeal, type importSealingKey } from './hpke.ts'
+
+type PrivateKey = Awaited<ReturnType<typeof importSealingKey>>
+
+/** Where a node can be reached, and whether it asks for the same in return. `at` (Unix ms) lets a late one be told from a new one. */
+export const Signal = z.strictObject({ endpoints: z.array(Endpoint).max(8), reply: z.boolean(), at: z.int() })
+export type Signal = z.infer<typeof Signal>
+
+interface Route {
+  readonly fleet: FleetId
+  readonly from: NodeId
+  readonly to: NodeId
+}
+
+export const sealSignal = async (to: SealingKey, signal: Signal, route: Route, sender: PrivateKey): Promise<string> =>
+  toBase64Url(await hpkeSeal(to, utf8(JSON.stringify(signal)), context(route), sender))
+
+export async function openSignal(
+  key: PrivateKey,
+  sealed: string,
+  route: Route,
+  sender: SealingKey,
+): Promise<Result<Signal, 'corrupt'>> {
+  const box = fromBase64Url(sealed)
+  if (box === undefined) return err('corrupt')
+  const opened = await hpkeOpen(key, box, context(route), sender)
+  if (!opened.ok) return opened
+  try {
+    const signal = Signal.safeParse(JSON.parse(fromUtf8(opened.value.expose())))
+    return signal.success ? ok(signal.data) : err('corrupt')
+  } catch {
+    return err('corrupt')
+  }
+}
+
+const context = ({ fleet, from, to }: Route) => ({ info: utf8(DOMAIN.signal), aad: lengthPrefixed(fleet, from, to) })

@@ -1,0 +1,96 @@
+/**
+ * Every error code that can cross the wire, with its HTTP status and what the person who sees it should do.
+ * Codes are stable: programs switch on them. Messages are for people and may change.
+ */
+
+interface ErrorKind {
+  readonly status: number
+  readonly title: string
+}
+
+export const ERRORS = {
+  // transport and request shape
+  E_PLAINTEXT: { status: 426, title: 'This gateway speaks TLS only; use an https:// or wss:// URL.' },
+  E_NOT_CONFIGURED: { status: 503, title: 'The gateway is not configured yet.' },
+  E_NOT_FOUND: { status: 404, title: 'There is nothing at this path.' },
+  E_METHOD: { status: 405, title: 'This path does not take that method.' },
+  E_BODY_INVALID: { status: 400, title: 'The request body is not what this path takes.' },
+  E_BODY_TOO_LARGE: { status: 413, title: 'The request body is larger than this path takes.' },
+  E_QUERY_INVALID: { status: 400, title: 'The query parameters are not what this path takes.' },
+  E_UPGRADE_REQUIRED: { status: 426, title: 'This path takes WebSocket upgrades only.' },
+  E_INTERNAL: { status: 500, title: 'The gateway failed; the request id finds the cause in its log.' },
+  E_UNAVAILABLE: { status: 503, title: 'A part of the gateway is not answering; try again shortly.' },
+
+  // people and API keys
+  E_AUTH_REQUIRED: { status: 401, title: 'A credential is required.' },
+  E_AUTH_INVALID: { status: 401, title: 'The credential is not valid.' },
+  E_FORBIDDEN: { status: 403, title: 'This credential may not do that.' },
+
+  // a node's signed requests
+  E_PROOF_MALFORMED: { status: 401, title: 'The signed request proof cannot be read.' },
+  E_PROOF_SIGNATURE: { status: 401, title: 'The request proof is not signed by this node.' },
+  E_PROOF_AUDIENCE: { status: 401, title: 'The request proof is meant for another gateway.' },
+  E_PROOF_BINDING: { status: 401, title: 'The request proof is for another method, path or body.' },
+  E_PROOF_EXPIRED: { status: 401, title: "The request proof is outside its minute; compare the node's clock with `time`." },
+  E_PROOF_REPLAYED: { status: 401, title: 'This request proof was used before.' },
+  E_NODE_UNKNOWN: { status: 401, title: 'No such node is enrolled here.' },
+  E_NODE_REMOVED: { status: 403, title: 'This node was removed; join again with a new identity.' },
+
+  // enrolment
+  E_TOKEN_MALFORMED: { status: 401, title: 'The join token cannot be read; copy it again in full.' },
+  E_TOKEN_UNKNOWN: { status: 401, title: 'This gateway did not issue that join token.' },
+  E_TOKEN_EXPIRED: { status: 401, title: 'The join token has expired; make a new one with `claw token create`.' },
+  E_TOKEN_USED_UP: { status: 401, title: 'The join token has no uses left; make a new one with `claw token create`.' },
+  E_TOKEN_REVOKED: { status: 401, title: 'The join token was revoked; make a new one with `claw token create`.' },
+  E_ENROL_INVALID: { status: 400, title: 'The enrolment request is not valid.' },
+  E_KEY_IN_USE: { status: 409, title: 'Another node already uses one of these keys.' },
+  E_POOL_EXHAUSTED: { status: 503, title: "The fleet's IPv4 range has no free address; widen FLEET_CIDR." },
+
+  // sessions
+  E_PROTOCOL_VERSION: { status: 400, title: 'This protocol version is not supported; update the agent.' },
+  E_FRAME_MALFORMED: { status: 400, title: 'The frame is not JSON of a known type.' },
+  E_FRAME_INVALID: { status: 400, title: 'The frame has missing, wrong or unknown fields.' },
+  E_FRAME_TOO_LARGE: { status: 413, title: 'The frame is larger than the limit.' },
+  E_FRAME_OUT_OF_ORDER: { status: 400, title: 'The first frame must be `register`, and only the first.' },
+  E_FRAME_FOREIGN_ID: { status: 403, title: 'A frame must not name a node: the session is bound to one.' },
+  E_FRAME_PRIVATE_KEY: { status: 400, title: 'A frame must not hold a private key; rotate that key now.' },
+  E_FRAME_RATE: { status: 429, title: 'Too many frames; slow down.' },
+  E_REGISTER_TIMEOUT: { status: 408, title: 'No `register` frame came in time.' },
+  E_SESSION_SUPERSEDED: { status: 409, title: 'A newer session of this node took over.' },
+  E_LEASE_EXPIRED: { status: 408, title: 'No heartbeat came for too long.' },
+
+  // nodes, secrets
+  E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },
+  E_SECRET_NAME: {
+    status: 400,
+    title: 'A secret name is 1 to 253 of a-z 0-9 . _ -, starts with a letter or digit and does not end in - or dot.',
+  },
+  E_SECRET_NOT_FOUND: { status: 404, title: 'There is no secret of that name.' },
+  E_SECRET_DENIED: { status: 403, title: 'This node may not read that secret.' },
+  E_SECRET_TOO_LARGE: { status: 413, title: 'A secret value is at most 1 MiB.' },
+  E_SECRET_CORRUPT: { status: 500, title: 'The stored secret cannot be decrypted.' },
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** An expected refusal: a code for programs, and a detail that adds what this particular request got wrong. */
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly detail?: string
+}
+
+export const refusal = (code: ErrorCode, detail?: string): Refusal =>
+  detail === undefined ? { code } : { code, detail }
+
+/** RFC 9457 problem details, as the gateway sends them. `time` is the gateway's clock in Unix milliseconds. */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly code: ErrorCode
+  readonly detail?: string
+  readonly requestId: string
+  readonly time: number
+}
+
+export const isErrorCode = (value: unknown): value is ErrorCode => typeof value === 'string' && value in ERRORS

@@ -1,0 +1,94 @@
+/**
+ * The session's frames: JSON text, one object a frame, told apart by `type`. The heartbeat is not among them: it is the exact text
+ * `ping`, answered `pong` by the runtime without waking anything.
+ *
+ * No frame names the node that sends it (the socket is bound to one), and none has a field for a private key.
+ */
+import { z } from 'zod'
+import { ERRORS, type ErrorCode } from './errors.ts'
+import { FleetId, Ipv4, NodeId } from './ids.ts'
+import { MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
+import { MeshChanges, MeshPosition } from './mesh.ts'
+
+export const PING = 'ping'
+export const PONG = 'pong'
+
+/** Close codes in the application range (RFC 6455, section 7.4.2). */
+export const CLOSE = {
+  normal: 1000,
+  goingAway: 1001,
+  tooLarge: 1009,
+  registerTimeout: 4001,
+  violations: 4002,
+  removed: 4003,
+  superseded: 4009,
+  leaseExpired: 4010,
+} as const
+
+const Percent = z.number().min(0).max(100)
+
+/** What a node says of its health. Bounded, because the newest one lives in a socket attachment. */
+export const Telemetry = z.strictObject({
+  uptimeSeconds: z.number().nonnegative(),
+  load1: z.number().nonnegative(),
+  memoryTotalBytes: z.int().nonnegative(),
+  memoryFreeBytes: z.int().nonnegative(),
+  cpuPercent: Percent.optional(),
+  mesh: z.strictObject({ peers: z.int().nonnegative(), reachable: z.int().nonnegative() }).optional(),
+})
+export type Telemetry = z.infer<typeof Telemetry>
+
+const SealedSignal = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]+$/)
+  .max(MAX_SIGNAL_BYTES)
+
+export const RegisterFrame = z.strictObject({
+  type: z.literal('register'),
+  protocol: z.int().positive(),
+  agent: z.string().min(1).max(64),
+  /** Whether this node takes part in the mesh; without it, it is told of no peer and no peer of it. */
+  mesh: z.boolean(),
+  /** The place in the change log up to which this node already has the map. */
+  at: MeshPosition.optional(),
+})
+export type RegisterFrame = z.infer<typeof RegisterFrame>
+
+export const TelemetryFrame = z.strictObject({ type: z.literal('telemetry'), n: z.int().nonnegative(), telemetry: Telemetry })
+
+export const SignalFrame = z.strictObject({
+  type: z.literal('signal'),
+  signals: z.array(z.strictObject({ to: NodeId, sealed: SealedSignal })).min(1).max(MAX_SIGNALS_PER_FRAME),
+})
+
+export const MeshResyncFrame = z.strictObject({ type: z.literal('mesh_resync'), at: MeshPosition.optional() })
+
+/** Frames a node may send. */
+export const NodeFrame = z.discriminatedUnion('type', [RegisterFrame, TelemetryFrame, SignalFrame, MeshResyncFrame])
+export type NodeFrame = z.infer<typeof NodeFrame>
+
+export const Settings = z.strictObject({
+  heartbeatMs: z.int().min(1_000),
+  telemetryMs: z.int().min(1_000),
+})
+export type Settings = z.infer<typeof Settings>
+
+const code = z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])
+
+/** Frames the gateway may send. Unknown types are ignored by the agent, so that a newer gateway can say more. */
+export const GatewayFrame = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('registered'),
+    protocol: z.int().positive(),
+    settings: Settings,
+    fleet: FleetId,
+    ip4: Ipv4,
+    time: z.int(),
+  }),
+  z.strictObject({ type: z.literal('mesh'), ...MeshChanges.shape }),
+  z.strictObject({ type: z.literal('signal'), from: NodeId, sealed: SealedSignal }),
+  z.strictObject({ type: z.literal('ack'), n: z.int().nonnegative() }),
+  z.strictObject({ type: z.literal('revoked') }),
+  z.strictObject({ type: z.literal('error'), code, message: z.string() }),
+])
+export type GatewayFrame = z.infer<typeof GatewayFrame>

@@ -1,0 +1,139 @@
+/** Bodies of the HTTP API under /v1, as both sides see them. Times are RFC 3339 in UTC. */
+import { z } from 'zod'
+import {
+  FleetId,
+  IdentityKey,
+  Ipv4,
+  Ipv6,
+  NodeId,
+  NodeName,
+  SealingKey,
+  SecretName,
+  Tags,
+  TokenId,
+  WireGuardKey,
+} from './ids.ts'
+import { MAX_SECRETS_PER_FETCH, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
+import { Telemetry } from './frames.ts'
+
+const Time = z.iso.datetime()
+
+// Enrolment: POST /v1/enrol, `Authorization: Bearer <join token>`
+
+/** The body is a JWS by the identity key, which its header carries as `jwk`: that is the proof of possession. */
+export const EnrolBody = z.strictObject({ request: z.string().max(8192) })
+export const ENROL_JWT_TYPE = 'claw-enrol+jwt'
+
+/** Payload of that JWS, beside the registered claims `aud`, `iat` and `exp`. */
+export const EnrolClaims = z.object({
+  name: NodeName,
+  wg: WireGuardKey,
+  seal: SealingKey,
+  agent: z.string().min(1).max(64),
+  /** SHA-256 of the join token, base64url: a signed request cannot be presented with another token. */
+  token: z.string().length(43),
+})
+
+export const EnrolReply = z.object({
+  id: NodeId,
+  name: NodeName,
+  fleet: FleetId,
+  fleetName: z.string(),
+  ipv4: Ipv4,
+  ipv4Range: z.string(),
+  ipv6: Ipv6,
+  ipv6Range: z.string(),
+  tags: Tags,
+})
+export type EnrolReply = z.infer<typeof EnrolReply>
+
+// Join tokens: /v1/tokens
+
+export const TokenCreateBody = z.strictObject({
+  tags: Tags.default([]),
+  ttlMs: z.int().min(1_000).max(MAX_TOKEN_TTL_MS).default(10 * 60_000),
+  uses: z.int().min(1).max(MAX_TOKEN_USES).default(1),
+})
+export type TokenCreateBody = z.input<typeof TokenCreateBody>
+
+export const TokenCreateReply = z.object({ token: z.string(), id: TokenId, expiresAt: Time })
+export const JOIN_JWT_TYPE = 'claw-join+jwt'
+
+export const TokenStatus = z.enum(['valid', 'expired', 'used_up', 'revoked'])
+export const TokenItem = z.object({
+  id: TokenId,
+  status: TokenStatus,
+  tags: Tags,
+  uses: z.int(),
+  used: z.int(),
+  createdAt: Time,
+  expiresAt: Time,
+})
+export type TokenItem = z.infer<typeof TokenItem>
+export const TokenList = z.object({ items: z.array(TokenItem) })
+
+// Nodes: /v1/nodes
+
+export const NodeStatus = z.enum(['online', 'suspect', 'offline'])
+export type NodeStatus = z.infer<typeof NodeStatus>
+
+export const NodeItem = z.object({
+  id: NodeId,
+  name: NodeName,
+  status: NodeStatus,
+  ipv4: Ipv4,
+  ipv6: Ipv6,
+  tags: Tags,
+  mesh: z.boolean(),
+  agent: z.string(),
+  createdAt: Time,
+  /** Null for a node that never connected. */
+  lastSeen: Time.nullable(),
+  telemetry: Telemetry.optional(),
+  keys: z.object({ identity: IdentityKey, wireguard: WireGuardKey, sealing: SealingKey }),
+})
+export type NodeItem = z.infer<typeof NodeItem>
+/** `next` is the cursor of the following page, absent on the last. */
+export const NodeList = z.object({ items: z.array(NodeItem), next: z.string().optional() })
+
+// Secrets: /v1/secrets
+
+export const SecretPolicy = z.strictObject({ allowTags: Tags.default([]), allowNodes: z.array(NodeName).max(1000).default([]) })
+export type SecretPolicy = z.infer<typeof SecretPolicy>
+
+export const SecretItem = z.object({
+  name: SecretName,
+  version: z.int().positive(),
+  ...SecretPolicy.shape,
+  createdAt: Time,
+  updatedAt: Time,
+})
+export type SecretItem = z.infer<typeof SecretItem>
+export const SecretList = z.object({ items: z.array(SecretItem), next: z.string().optional() })
+
+/** A value sealed by HPKE to the asker: base64url of `enc || ciphertext` (see crypto/delivery.ts). */
+export const SealedSecret = z.object({ name: SecretName, version: z.int().positive(), sealed: z.string() })
+export type SealedSecret = z.infer<typeof SealedSecret>
+
+/** POST /v1/node/secrets, signed by the node: all of the names, or an error. */
+export const NodeSecretsBody = z.strictObject({ names: z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH) })
+export const NodeSecretsReply = z.object({ fleet: FleetId, items: z.array(SealedSecret) })
+
+/** POST /v1/secrets/NAME/read: an administrator's read, sealed to a key made for this one request. */
+export const SecretReadBody = z.strictObject({ sealTo: SealingKey, request: z.string().regex(/^[A-Za-z0-9_-]{22}$/) })
+export const SecretReadReply = z.object({ fleet: FleetId, item: SealedSecret })
+
+// Audit trail: GET /v1/audit
+
+export const AuditItem = z.object({
+  seq: z.int().positive(),
+  at: Time,
+  actor: z.string(),
+  action: z.string(),
+  target: z.string(),
+  outcome: z.enum(['allowed', 'denied']),
+  reason: z.string(),
+  requestId: z.string(),
+})
+export type AuditItem = z.infer<typeof AuditItem>
+export const AuditList = z.object({ items: z.array(AuditItem), next: z.string().optional() })

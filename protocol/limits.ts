@@ -1,0 +1,71 @@
+/**
+ * Every limit of the protocol in one place, with its reason. Sizes are bytes, times milliseconds, unless the name says otherwise.
+ */
+
+/** Largest session frame. The platform allows 32 MiB; a mesh change is some 230 bytes, so 64 KiB is generous and keeps a hostile node cheap. */
+export const MAX_FRAME_BYTES = 64 * 1024
+/** Largest ordinary request body; only a secret value may be larger. */
+export const MAX_BODY_BYTES = 64 * 1024
+/** Largest secret value. A D1 row holds 2 MB, and the frame adds 28 bytes. */
+export const MAX_SECRET_BYTES = 1024 * 1024
+/** Most secrets fetched in one request: bounded by the reply a 128 MB isolate may hold. */
+export const MAX_SECRETS_PER_FETCH = 64
+
+/** A node that has not registered by then is an attacker or broken; its socket is closed. */
+export const REGISTER_TIMEOUT_MS = 10_000
+/** Frames that break the rules before the session is closed. */
+export const MAX_VIOLATIONS = 3
+/** Heartbeat interval the gateway asks for. */
+export const HEARTBEAT_INTERVAL_MS = 15_000
+/** Two missed heartbeats and a little: worth showing, not worth acting on. */
+export const SUSPECT_AFTER_MS = 30_000
+/** Four missed heartbeats: the lease has ended. */
+export const OFFLINE_AFTER_MS = 60_000
+/** Unanswered pings after which the agent drops the link itself. */
+export const MAX_MISSED_PONGS = 3
+/** Telemetry goes out on material change, but never less often than this. */
+export const TELEMETRY_INTERVAL_MS = 60_000
+/** The socket attachment holds 16 384 bytes, telemetry is one field of it. */
+export const MAX_TELEMETRY_BYTES = 8 * 1024
+
+/** Life of a request proof: a stolen one is useless a minute later (RFC 9449, section 11.1). */
+export const PROOF_LIFETIME_MS = 60_000
+/** Clock difference tolerated beside that life; the agent corrects a larger one from the gateway's answer. */
+export const PROOF_CLOCK_TOLERANCE_MS = 30_000
+/** Clock difference the agent corrects by itself. A larger one is a machine to be looked at. */
+export const MAX_CLOCK_OFFSET_MS = 10 * 60_000
+
+/** First reconnect after a healthy session waits U(0, this): every deploy closes every socket at once. */
+export const RECONNECT_FIRST_MS = 15_000
+/** Full jitter grows from here … */
+export const RECONNECT_BASE_MS = 2_000
+/** … to here. */
+export const RECONNECT_CAP_MS = 60_000
+/** A session that lived this long resets the backoff. */
+export const RECONNECT_STABLE_MS = 120_000
+
+/** Window in which further mesh changes are gathered after the first went out at once. */
+export const MESH_WINDOW_MS = 250
+/** Mesh log entries kept; a node further behind gets a snapshot. A row each, some 250 bytes. */
+export const MESH_LOG_KEEP = 20_000
+/** Mesh entries in one frame: keeps a frame of 230-byte entries under MAX_FRAME_BYTES. */
+export const MESH_ENTRIES_PER_FRAME = 200
+
+/** Sealed endpoint signal, after base64url: eight endpoints and HPKE's overhead are under half of it. */
+export const MAX_SIGNAL_BYTES = 1024
+/** Signals in one frame, so that a node joining a large fleet needs few frames. */
+export const MAX_SIGNALS_PER_FRAME = 48
+/** Frames a session may send in one burst, and how many it regains a second. */
+export const FRAME_BURST = 120
+export const FRAMES_PER_SECOND = 20
+
+/** A released IPv4 address rests this long: peers that have not heard yet must not reach a stranger. */
+export const ADDRESS_QUARANTINE_MS = 24 * 60 * 60_000
+
+/** Longest life and most uses of a join token: it is a bearer string until it is used. */
+export const MAX_TOKEN_TTL_MS = 30 * 24 * 60 * 60_000
+export const MAX_TOKEN_USES = 100_000
+export const MAX_TAGS = 32
+
+/** Items in one page of a listing. */
+export const MAX_PAGE = 1000
