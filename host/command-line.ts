@@ -1,0 +1,155 @@
+/** A small command framework: `PROGRAM NOUN VERB [ARGS] [FLAGS] [-- REST]`, with help, suggestions and exit codes. */
+import { didYouMean } from './did-you-mean.ts'
+import { commandHelp, groupHelp } from './help.ts'
+import { type OptionSpecs, type OptionValues, readOptions, usageError } from './options.ts'
+import { printError } from './user-error.ts'
+
+export interface Command {
+  readonly name: string
+  readonly aliases: readonly string[]
+  readonly summary: string
+  /** @param path the words before the arguments, for help. @returns the exit code, 0 if undefined. */
+  execute(args: readonly string[], path: string): Promise<number | undefined>
+}
+
+interface CommandDefinition<O extends OptionSpecs, P extends string> {
+  readonly name: string
+  readonly aliases?: readonly string[]
+  readonly summary: string
+  /** Further paragraphs of the help. */
+  readonly details?: string
+  readonly options?: O
+  /** Names of the arguments, each required. */
+  readonly positionals?: readonly P[]
+  /** What the words after `--` are called; without it there must be none. */
+  readonly rest?: string
+  run(input: {
+    readonly options: OptionValues<O>
+    readonly positionals: Readonly<Record<P, string>>
+    readonly rest: readonly string[]
+    // biome-ignore lint/suspicious/noConfusingVoidType: a command that ends well need not return anything
+  }): Promise<number | void> | number | void
+}
+
+// biome-ignore lint/complexity/noBannedTypes: the type of a declaration without flags
+export function defineCommand<const O extends OptionSpecs = {}, const P extends string = never>(
+  definition: CommandDefinition<O, P>,
+): Command {
+  const { name, aliases = [], summary, positionals = [], rest } = definition
+  const specs = definition.options ?? ({} as O)
+  return {
+    name,
+    aliases,
+    summary,
+    async execute(args, path) {
+      const { before, after } = splitRest(args)
+      if (asksForHelp(before)) return show(commandHelp(path, { ...definition, options: specs, positionals }))
+      const read = readOptions(specs, before)
+      const input = {
+        options: read.options,
+        positionals: nameArguments(positionals, read.positionals, path),
+        rest: checkRest(rest, after, path),
+      }
+      return (await definition.run(input)) ?? undefined
+    },
+  }
+}
+
+interface GroupDefinition {
+  readonly name: string
+  readonly summary: string
+  readonly commands: readonly Command[]
+  readonly details?: string
+  /** `claw nodes` for `claw node ls`. */
+  readonly plural?: string
+}
+
+/** A noun and its verbs, or the whole program. */
+export function defineGroup(definition: GroupDefinition): Command {
+  const { name, summary, commands, plural } = definition
+  const find = (word: string) =>
+    commands.find((command) => command.name === word || command.aliases.includes(word))
+  return {
+    name,
+    aliases: plural === undefined ? [] : [plural],
+    summary,
+    async execute(args, path) {
+      const [first, ...others] = path.split(' ').at(-1) === plural ? ['ls', ...args] : args
+      if (first === undefined || first === 'help' || asksForHelp([first]))
+        return show(groupHelp(path, definition))
+      const command = find(first)
+      if (command !== undefined) return command.execute(others, `${path} ${first}`)
+      const known = commands.flatMap((other) => [other.name, ...other.aliases])
+      const what = first.startsWith('-') ? 'takes no flags before the command' : `has no command ${first}`
+      throw usageError(`${path} ${what}`, didYouMean(first, known) ?? `${path} --help`)
+    },
+  }
+}
+
+/** Runs the program on this process's arguments and sets its exit code. */
+export async function runMain(program: Command): Promise<void> {
+  const args = process.argv.slice(2)
+  endQuietlyWhenReaderLeaves()
+  try {
+    process.exitCode = (await program.execute(args, program.name)) ?? 0
+  } catch (error) {
+    process.exitCode = printError(error, { json: asksForJson(splitRest(args).before) })
+  }
+}
+
+/** `claw node ls | head -1` is no failure. */
+function endQuietlyWhenReaderLeaves(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit()
+    throw error
+  })
+}
+
+function splitRest(args: readonly string[]): {
+  before: readonly string[]
+  after: readonly string[] | undefined
+} {
+  const index = args.indexOf('--')
+  if (index === -1) return { before: args, after: undefined }
+  return { before: args.slice(0, index), after: args.slice(index + 1) }
+}
+
+const asksForHelp = (args: readonly string[]): boolean => args.includes('--help') || args.includes('-h')
+
+const asksForJson = (args: readonly string[]): boolean =>
+  args.some(
+    (arg, index) =>
+      arg === '--output=json' ||
+      arg === '-ojson' ||
+      (arg === 'json' && /^(-o|--output)$/.test(args[index - 1] ?? '')),
+  )
+
+function nameArguments<P extends string>(
+  names: readonly P[],
+  values: readonly string[],
+  path: string,
+): Record<P, string> {
+  const missing = names[values.length]
+  if (missing !== undefined) throw usageError(`${missing} is missing`, `${path} --help`)
+  const surplus = values[names.length]
+  if (surplus !== undefined)
+    throw usageError(`${JSON.stringify(surplus)} is one argument too many`, `${path} --help`)
+  return Object.fromEntries(names.map((name, index) => [name, values[index] ?? ''])) as Record<P, string>
+}
+
+function checkRest(
+  name: string | undefined,
+  after: readonly string[] | undefined,
+  path: string,
+): readonly string[] {
+  if (name === undefined && after !== undefined) throw usageError(`${path} takes nothing after --`)
+  if (name !== undefined && (after === undefined || after.length === 0)) {
+    throw usageError(`${name} is missing`, `put it after --, as in ${path} ... -- ${name}`)
+  }
+  return after ?? []
+}
+
+function show(text: string): number {
+  process.stdout.write(text)
+  return 0
+}

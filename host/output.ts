@@ -1,0 +1,52 @@
+/** Data on standard output: plain tables for people, stable JSON for programs. */
+
+interface Column<Row> {
+  readonly header: string
+  readonly value: (row: Row) => string
+}
+
+/** Aligned columns, without a rule or colour, so that the text survives a pipe. */
+export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
+  const lines = [
+    columns.map(({ header }) => header),
+    ...rows.map((row) => columns.map(({ value }) => plain(value(row)))),
+  ]
+  const widths = columns.map((_, index) => Math.max(...lines.map((line) => (line[index] ?? '').length)))
+  return lines
+    .map(
+      (line) =>
+        `${line
+          .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+          .join('   ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}
+
+/** Names and versions come from other machines; an escape sequence among them must not reach the terminal. */
+const plain = (cell: string): string => cell.replace(/\p{Cc}/gu, '?')
+
+export const printJson = (value: unknown): void => {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+}
+
+/** A list as every `ls -o json` prints it. */
+export const printJsonList = (kind: string, items: readonly unknown[]): void =>
+  printJson({ apiVersion: 'claw/v1', kind, items })
+
+const UNITS = [
+  ['d', 86_400],
+  ['h', 3_600],
+  ['m', 60],
+  ['s', 1],
+] as const
+
+/** `5m ago`, `in 2h`, `now`. */
+export function ago(date: Date, now: Date): string {
+  const seconds = Math.round((now.getTime() - date.getTime()) / 1000)
+  const size = Math.abs(seconds)
+  const [unit, length] = UNITS.find(([, length]) => size >= length) ?? ['s', 0]
+  if (length === 0) return 'now'
+  const span = `${Math.floor(size / length)}${unit}`
+  return seconds > 0 ? `${span} ago` : `in ${span}`
+}

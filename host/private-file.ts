@@ -1,0 +1,133 @@
+/**
+ * Files that only their owner may read (M-2). A file is never visible with wider bits, half written, or through a symlink, and one that
+ * others could have read is refused rather than mended in silence: what they saw cannot be taken back.
+ */
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { EXIT, UserError } from './user-error.ts'
+
+const OTHERS = 0o077
+
+/** Makes the directory 0700, or checks that an existing one is ours alone. */
+export function ensurePrivateDirectory(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 })
+  const status = lstatSync(path)
+  if (!status.isDirectory()) throw unsafe(path, 'it is not a directory', `use another directory than ${path}`)
+  if (!isOurs(status)) throw unsafe(path, 'another user owns it', `use a directory of your own`)
+  if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can open it', `chmod 700 ${path}`)
+}
+
+/** Replaces the file at once and durably; a crash leaves the old content or the new. */
+export function writePrivateFile(path: string, content: Uint8Array | string): void {
+  withTemporary(path, content, (temporary) => renameSync(temporary, path))
+}
+
+/** Like writePrivateFile, but never over an existing file: false if there is one. */
+export function createPrivateFile(path: string, content: Uint8Array | string): boolean {
+  return withTemporary(path, content, (temporary) => {
+    try {
+      linkSync(temporary, path)
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return false
+      throw error
+    } finally {
+      rmSync(temporary)
+    }
+    return true
+  })
+}
+
+/** Undefined if there is no file. */
+export function readPrivateFile(path: string): Uint8Array | undefined {
+  const file = openForReading(path)
+  if (file === undefined) return undefined
+  try {
+    const status = fstatSync(file)
+    if (!status.isFile()) throw unsafe(path, 'it is not a regular file')
+    if (!isOurs(status)) throw unsafe(path, 'another user owns it')
+    if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can read it', `chmod 600 ${path}`)
+    return readFileSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function openForReading(path: string): number | undefined {
+  try {
+    // O_NONBLOCK, because opening a pipe that somebody put there would wait for ever.
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    if (codeOf(error) === 'ELOOP') throw unsafe(path, 'it is a symbolic link')
+    throw unreadable(path, error)
+  }
+}
+
+function withTemporary<T>(path: string, content: Uint8Array | string, place: (temporary: string) => T): T {
+  const directory = dirname(path)
+  const temporary = join(directory, `.${basename(path)}.${randomBytes(8).toString('hex')}`)
+  try {
+    writeExclusively(temporary, content)
+    const placed = place(temporary)
+    syncDirectory(directory)
+    return placed
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+function writeExclusively(path: string, content: Uint8Array | string): void {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
+  const file = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  try {
+    // A umask can only take bits away; without this an odd one would leave a file its owner cannot read.
+    fchmodSync(file, 0o600)
+    writeFileSync(file, content)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** The name is in the directory, which has to reach the disk too. */
+function syncDirectory(path: string): void {
+  const directory = openSync(path, constants.O_RDONLY)
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
+
+/** Platforms without user ids have no owner to compare. */
+const isOurs = (status: Stats): boolean => process.getuid === undefined || status.uid === process.getuid()
+
+function unsafe(path: string, why: string, fix?: string): UserError {
+  const message = `${path} is not private`
+  return new UserError({ code: 'E_FILE_PERMISSIONS', message, why, fix, exitCode: EXIT.badConfig })
+}
+
+function unreadable(path: string, error: unknown): UserError {
+  const message = `${path} cannot be read`
+  return new UserError({ code: 'E_FILE_UNREADABLE', message, why: codeOf(error), exitCode: EXIT.badConfig })
+}
+
+const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error ? String(error.code) : undefined
