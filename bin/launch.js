@@ -10,10 +10,14 @@ export function launch(entry) {
 
   const bundled = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
   if (!existsSync(bundled)) {
-    process.stderr.write(`error: this is Node ${process.versions.node}; run \`npm ci\` here once, or use Node ${OLDEST} or newer\n`)
+    process.stderr.write(
+      `error: this is Node ${process.versions.node}; run \`npm ci\` here once, or use Node ${OLDEST} or newer\n`,
+    )
     process.exit(78)
   }
-  const child = spawn(bundled, [fileURLToPath(new URL(entry, import.meta.url)), ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(bundled, [fileURLToPath(new URL(entry, import.meta.url)), ...process.argv.slice(2)], {
+    stdio: 'inherit',
+  })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => (signal ? process.kill(process.pid, signal) : process.exit(code)))
 }

@@ -3,8 +3,8 @@
  */
 import { Chacha20Poly1305 } from '@hpke/chacha20poly1305'
 import { CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core'
-import { err, ok, type Result } from '../protocol/result.ts'
 import type { SealingKey } from '../protocol/ids.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
 import { concat, fromBase64Url } from './bytes.ts'
 import { SecretBytes } from './secret-bytes.ts'
 

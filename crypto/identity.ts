@@ -1,11 +1,10 @@
 /** Ed25519 identity keys (RFC 8032) and the JWTs they sign. */
 import { importJWK, type JWK, SignJWT } from 'jose'
-import { IdentityKey } from '../protocol/ids.ts'
-import type { NodeId } from '../protocol/ids.ts'
-import { PROOF_JWT_TYPE, SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
-import { PROOF_LIFETIME_MS } from '../protocol/limits.ts'
 import { ENROL_JWT_TYPE, type EnrolClaims } from '../protocol/http.ts'
-import type { z } from 'zod'
+import type { NodeId } from '../protocol/ids.ts'
+import { IdentityKey } from '../protocol/ids.ts'
+import { PROOF_LIFETIME_MS } from '../protocol/limits.ts'
+import { PROOF_JWT_TYPE, SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import { concat, randomId, sha256, toBase64Url, utf8 } from './bytes.ts'
 import { SecretBytes } from './secret-bytes.ts'
 
@@ -42,10 +41,17 @@ export class Identity {
   }
 
   /** The proof for one request (protocol/proof.ts). `now` is the gateway's time in Unix ms, as well as the node knows it. */
-  async signProof(request: ProofTarget, now: number): Promise<{ readonly jwt: string; readonly jti: string }> {
+  async signProof(
+    request: ProofTarget,
+    now: number,
+  ): Promise<{ readonly jwt: string; readonly jti: string }> {
     const jti = randomId()
     const issuedAt = Math.floor(now / 1000)
-    const jwt = await new SignJWT({ htm: request.method, htu: request.path, bh: await bodyHash(request.body) })
+    const jwt = await new SignJWT({
+      htm: request.method,
+      htu: request.path,
+      bh: await bodyHash(request.body),
+    })
       .setProtectedHeader({ alg: SIGNATURE_ALGORITHM, typ: PROOF_JWT_TYPE })
       .setIssuer(request.node)
       .setSubject(request.node)
@@ -57,7 +63,7 @@ export class Identity {
     return { jwt, jti }
   }
 
-  async signEnrolment(claims: z.input<typeof EnrolClaims>, origin: string, now: number): Promise<string> {
+  async signEnrolment(claims: EnrolClaims, origin: string, now: number): Promise<string> {
     const issuedAt = Math.floor(now / 1000)
     return new SignJWT({ ...claims })
       .setProtectedHeader({

@@ -21,8 +21,12 @@ interface Route {
   readonly to: NodeId
 }
 
-export const sealSignal = async (to: SealingKey, signal: Signal, route: Route, sender: PrivateKey): Promise<string> =>
-  toBase64Url(await hpkeSeal(to, utf8(JSON.stringify(signal)), context(route), sender))
+export const sealSignal = async (
+  to: SealingKey,
+  signal: Signal,
+  route: Route,
+  sender: PrivateKey,
+): Promise<string> => toBase64Url(await hpkeSeal(to, utf8(JSON.stringify(signal)), context(route), sender))
 
 export async function openSignal(
   key: PrivateKey,
@@ -42,4 +46,7 @@ export async function openSignal(
   }
 }
 
-const context = ({ fleet, from, to }: Route) => ({ info: utf8(DOMAIN.signal), aad: lengthPrefixed(fleet, from, to) })
+const context = ({ fleet, from, to }: Route) => ({
+  info: utf8(DOMAIN.signal),
+  aad: lengthPrefixed(fleet, from, to),
+})

@@ -25,10 +25,13 @@ export async function x25519PublicKey(privateKey: SecretBytes): Promise<string> 
 
 /** For key agreement. */
 export async function importX25519(privateKey: SecretBytes, extractable = false) {
-  if (privateKey.length !== X25519_KEY_BYTES) throw new RangeError(`X25519 private key must be ${X25519_KEY_BYTES} bytes`)
+  if (privateKey.length !== X25519_KEY_BYTES)
+    throw new RangeError(`X25519 private key must be ${X25519_KEY_BYTES} bytes`)
   const pkcs8 = concat(PKCS8_HEADER, privateKey.expose())
   try {
-    return await crypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), { name: 'X25519' }, extractable, ['deriveBits'])
+    return await crypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), { name: 'X25519' }, extractable, [
+      'deriveBits',
+    ])
   } finally {
     pkcs8.fill(0)
   }

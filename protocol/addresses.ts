@@ -14,7 +14,8 @@ export interface Ipv4Range {
 /** Parses `a.b.c.d/len` with len 8 to 30 and no host bits set; undefined if it is anything else. */
 export function parseIpv4Range(cidr: string): Ipv4Range | undefined {
   const [base, length, ...rest] = cidr.split('/')
-  if (base === undefined || length === undefined || rest.length > 0 || !/^[0-9]{1,2}$/.test(length)) return undefined
+  if (base === undefined || length === undefined || rest.length > 0 || !/^[0-9]{1,2}$/.test(length))
+    return undefined
   const prefix = Number(length)
   const address = Ipv4.safeParse(base)
   if (!address.success || prefix < 8 || prefix > 30) return undefined
@@ -41,7 +42,8 @@ const prefixBytes = (fleet: FleetId): Uint8Array => Uint8Array.of(0xfd, ...fromB
 
 function groups(bytes: Uint8Array): string[] {
   const result: string[] = []
-  for (let i = 0; i < bytes.length; i += 2) result.push((((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0)).toString(16))
+  for (let i = 0; i < bytes.length; i += 2)
+    result.push((((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0)).toString(16))
   return result
 }
 

@@ -31,7 +31,10 @@ export const ERRORS = {
   E_PROOF_SIGNATURE: { status: 401, title: 'The request proof is not signed by this node.' },
   E_PROOF_AUDIENCE: { status: 401, title: 'The request proof is meant for another gateway.' },
   E_PROOF_BINDING: { status: 401, title: 'The request proof is for another method, path or body.' },
-  E_PROOF_EXPIRED: { status: 401, title: "The request proof is outside its minute; compare the node's clock with `time`." },
+  E_PROOF_EXPIRED: {
+    status: 401,
+    title: "The request proof is outside its minute; compare the node's clock with `time`.",
+  },
   E_PROOF_REPLAYED: { status: 401, title: 'This request proof was used before.' },
   E_NODE_UNKNOWN: { status: 401, title: 'No such node is enrolled here.' },
   E_NODE_REMOVED: { status: 403, title: 'This node was removed; join again with a new identity.' },
@@ -39,9 +42,18 @@ export const ERRORS = {
   // enrolment
   E_TOKEN_MALFORMED: { status: 401, title: 'The join token cannot be read; copy it again in full.' },
   E_TOKEN_UNKNOWN: { status: 401, title: 'This gateway did not issue that join token.' },
-  E_TOKEN_EXPIRED: { status: 401, title: 'The join token has expired; make a new one with `claw token create`.' },
-  E_TOKEN_USED_UP: { status: 401, title: 'The join token has no uses left; make a new one with `claw token create`.' },
-  E_TOKEN_REVOKED: { status: 401, title: 'The join token was revoked; make a new one with `claw token create`.' },
+  E_TOKEN_EXPIRED: {
+    status: 401,
+    title: 'The join token has expired; make a new one with `claw token create`.',
+  },
+  E_TOKEN_USED_UP: {
+    status: 401,
+    title: 'The join token has no uses left; make a new one with `claw token create`.',
+  },
+  E_TOKEN_REVOKED: {
+    status: 401,
+    title: 'The join token was revoked; make a new one with `claw token create`.',
+  },
   E_ENROL_INVALID: { status: 400, title: 'The enrolment request is not valid.' },
   E_KEY_IN_USE: { status: 409, title: 'Another node already uses one of these keys.' },
   E_POOL_EXHAUSTED: { status: 503, title: "The fleet's IPv4 range has no free address; widen FLEET_CIDR." },
@@ -63,7 +75,8 @@ export const ERRORS = {
   E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },
   E_SECRET_NAME: {
     status: 400,
-    title: 'A secret name is 1 to 253 of a-z 0-9 . _ -, starts with a letter or digit and does not end in - or dot.',
+    title:
+      'A secret name is 1 to 253 of a-z 0-9 . _ -, starts with a letter or digit and does not end in - or dot.',
   },
   E_SECRET_NOT_FOUND: { status: 404, title: 'There is no secret of that name.' },
   E_SECRET_DENIED: { status: 403, title: 'This node may not read that secret.' },
@@ -93,4 +106,5 @@ export interface Problem {
   readonly time: number
 }
 
-export const isErrorCode = (value: unknown): value is ErrorCode => typeof value === 'string' && value in ERRORS
+export const isErrorCode = (value: unknown): value is ErrorCode =>
+  typeof value === 'string' && value in ERRORS

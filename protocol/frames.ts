@@ -54,17 +54,31 @@ export const RegisterFrame = z.strictObject({
 })
 export type RegisterFrame = z.infer<typeof RegisterFrame>
 
-export const TelemetryFrame = z.strictObject({ type: z.literal('telemetry'), n: z.int().nonnegative(), telemetry: Telemetry })
+export const TelemetryFrame = z.strictObject({
+  type: z.literal('telemetry'),
+  n: z.int().nonnegative(),
+  telemetry: Telemetry,
+})
 
 export const SignalFrame = z.strictObject({
   type: z.literal('signal'),
-  signals: z.array(z.strictObject({ to: NodeId, sealed: SealedSignal })).min(1).max(MAX_SIGNALS_PER_FRAME),
+  signals: z
+    .array(z.strictObject({ to: NodeId, sealed: SealedSignal }))
+    .min(1)
+    .max(MAX_SIGNALS_PER_FRAME),
 })
 
 export const MeshResyncFrame = z.strictObject({ type: z.literal('mesh_resync'), at: MeshPosition.optional() })
 
+export type SignalFrame = z.infer<typeof SignalFrame>
+
 /** Frames a node may send. */
-export const NodeFrame = z.discriminatedUnion('type', [RegisterFrame, TelemetryFrame, SignalFrame, MeshResyncFrame])
+export const NodeFrame = z.discriminatedUnion('type', [
+  RegisterFrame,
+  TelemetryFrame,
+  SignalFrame,
+  MeshResyncFrame,
+])
 export type NodeFrame = z.infer<typeof NodeFrame>
 
 export const Settings = z.strictObject({
@@ -84,6 +98,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
     fleet: FleetId,
     ip4: Ipv4,
     time: z.int(),
+    /** This session took over from another of the same node, which was told and closed. */
+    replaced: z.literal(true).optional(),
   }),
   z.strictObject({ type: z.literal('mesh'), ...MeshChanges.shape }),
   z.strictObject({ type: z.literal('signal'), from: NodeId, sealed: SealedSignal }),

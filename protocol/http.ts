@@ -1,5 +1,6 @@
 /** Bodies of the HTTP API under /v1, as both sides see them. Times are RFC 3339 in UTC. */
 import { z } from 'zod'
+import { Telemetry } from './frames.ts'
 import {
   FleetId,
   IdentityKey,
@@ -14,7 +15,6 @@ import {
   WireGuardKey,
 } from './ids.ts'
 import { MAX_SECRETS_PER_FETCH, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
-import { Telemetry } from './frames.ts'
 
 const Time = z.iso.datetime()
 
@@ -33,6 +33,7 @@ export const EnrolClaims = z.object({
   /** SHA-256 of the join token, base64url: a signed request cannot be presented with another token. */
   token: z.string().length(43),
 })
+export type EnrolClaims = z.infer<typeof EnrolClaims>
 
 export const EnrolReply = z.object({
   id: NodeId,
@@ -51,7 +52,11 @@ export type EnrolReply = z.infer<typeof EnrolReply>
 
 export const TokenCreateBody = z.strictObject({
   tags: Tags.default([]),
-  ttlMs: z.int().min(1_000).max(MAX_TOKEN_TTL_MS).default(10 * 60_000),
+  ttlMs: z
+    .int()
+    .min(1_000)
+    .max(MAX_TOKEN_TTL_MS)
+    .default(10 * 60_000),
   uses: z.int().min(1).max(MAX_TOKEN_USES).default(1),
 })
 export type TokenCreateBody = z.input<typeof TokenCreateBody>
@@ -98,7 +103,10 @@ export const NodeList = z.object({ items: z.array(NodeItem), next: z.string().op
 
 // Secrets: /v1/secrets
 
-export const SecretPolicy = z.strictObject({ allowTags: Tags.default([]), allowNodes: z.array(NodeName).max(1000).default([]) })
+export const SecretPolicy = z.strictObject({
+  allowTags: Tags.default([]),
+  allowNodes: z.array(NodeName).max(1000).default([]),
+})
 export type SecretPolicy = z.infer<typeof SecretPolicy>
 
 export const SecretItem = z.object({
@@ -116,12 +124,19 @@ export const SealedSecret = z.object({ name: SecretName, version: z.int().positi
 export type SealedSecret = z.infer<typeof SealedSecret>
 
 /** POST /v1/node/secrets, signed by the node: all of the names, or an error. */
-export const NodeSecretsBody = z.strictObject({ names: z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH) })
+export const NodeSecretsBody = z.strictObject({
+  names: z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH),
+})
 export const NodeSecretsReply = z.object({ fleet: FleetId, items: z.array(SealedSecret) })
+export type NodeSecretsReply = z.infer<typeof NodeSecretsReply>
 
 /** POST /v1/secrets/NAME/read: an administrator's read, sealed to a key made for this one request. */
-export const SecretReadBody = z.strictObject({ sealTo: SealingKey, request: z.string().regex(/^[A-Za-z0-9_-]{22}$/) })
+export const SecretReadBody = z.strictObject({
+  sealTo: SealingKey,
+  request: z.string().regex(/^[A-Za-z0-9_-]{22}$/),
+})
 export const SecretReadReply = z.object({ fleet: FleetId, item: SealedSecret })
+export type SecretReadReply = z.infer<typeof SecretReadReply>
 
 // Audit trail: GET /v1/audit
 

@@ -24,6 +24,7 @@ export const Tag = z
   .brand<'Tag'>()
 export type Tag = z.infer<typeof Tag>
 export const Tags = z.array(Tag).max(MAX_TAGS)
+export type Tags = z.infer<typeof Tags>
 
 /** The original's SecretId rule: 1 to 253 of a-z 0-9 . _ -, first a letter or digit, last neither - nor dot. */
 export const SecretName = z

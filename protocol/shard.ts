@@ -12,6 +12,7 @@ export function shardName(node: NodeId, shards: number): string {
   return nameOfShard(hash % shards)
 }
 
-export const allShardNames = (shards: number): string[] => Array.from({ length: shards }, (_, index) => nameOfShard(index))
+export const allShardNames = (shards: number): string[] =>
+  Array.from({ length: shards }, (_, index) => nameOfShard(index))
 
 const nameOfShard = (index: number): string => `shard:v1:${String(index).padStart(3, '0')}`

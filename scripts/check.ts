@@ -3,7 +3,7 @@ import { importViolations } from './imports.ts'
 import { run } from './run.ts'
 
 const steps: readonly (readonly [string, () => number])[] = [
-  ['worker types', () => run('wrangler', ['types', '--include-runtime=true', '--log-level=error'])],
+  ['worker types', () => run('wrangler', ['types', '--include-env=false'])],
   ['types: gateway', () => run('tsc', ['-p', 'tsconfig.gateway.json'])],
   ['types: host', () => run('tsc', ['-p', 'tsconfig.node.json'])],
   ['lint and format', () => run('biome', ['check', '--error-on-warnings', '.'])],

@@ -22,10 +22,12 @@ export function importViolations(): string[] {
     for (const file of globSync(`${folder}/**/*.ts`, { cwd: ROOT })) {
       const source = readFileSync(join(ROOT, file), 'utf8')
       for (const [, specifier = ''] of source.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) {
-        if (EDGE.includes(folder) && specifier.startsWith('node:')) violations.push(`${file}: ${specifier} is not at the edge`)
+        if (EDGE.includes(folder) && specifier.startsWith('node:'))
+          violations.push(`${file}: ${specifier} is not at the edge`)
         if (!specifier.startsWith('.')) continue
         const target = normalize(join(dirname(file), specifier)).split('/')[0] ?? ''
-        if (target !== folder && !allowed.includes(target)) violations.push(`${file}: ${folder} must not import ${target}`)
+        if (target !== folder && !allowed.includes(target))
+          violations.push(`${file}: ${folder} must not import ${target}`)
       }
     }
   }

@@ -16,4 +16,8 @@ export function run(command: string, args: readonly string[], env: NodeJS.Proces
 }
 
 /** Keeps wrangler and Miniflare from asking the network for anything. */
-const QUIET = { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NO_UPDATE_NOTIFIER: '1' }
+const QUIET = {
+  WRANGLER_SEND_METRICS: 'false',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  NO_UPDATE_NOTIFIER: '1',
+}

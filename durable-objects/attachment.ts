@@ -1,0 +1,40 @@
+/**
+ * What a session remembers across hibernation: kept in the socket's attachment (16 384 bytes at most), which costs no row. Versioned,
+ * because sockets outlive the code that accepted them.
+ */
+import { z } from 'zod'
+import { Telemetry } from '../protocol/frames.ts'
+import { NodeId, SessionId } from '../protocol/ids.ts'
+import { MeshPosition } from '../protocol/mesh.ts'
+
+const Attachment = z.object({
+  v: z.literal(1),
+  node: NodeId,
+  session: SessionId,
+  openedAt: z.int(),
+  /** Last frame that reached the object; heartbeats do not, the runtime keeps their time itself. */
+  seenAt: z.int(),
+  /** `registering` while the fleet is asked; no other frame is accepted meanwhile. */
+  state: z.enum(['opened', 'registering', 'live', 'closing']),
+  violations: z.int(),
+  /** Place in the mesh log up to which this socket was sent everything; absent if it does not listen. */
+  mesh: MeshPosition.optional(),
+  telemetry: Telemetry.optional(),
+})
+export type Attachment = z.infer<typeof Attachment>
+
+/** Undefined for a socket that another version of this code accepted in a way no longer understood. */
+export function readAttachment(socket: WebSocket): Attachment | undefined {
+  const parsed = Attachment.safeParse(socket.deserializeAttachment())
+  return parsed.success ? parsed.data : undefined
+}
+
+export function updateAttachment(
+  socket: WebSocket,
+  current: Attachment,
+  change: Partial<Attachment>,
+): Attachment {
+  const next = { ...current, ...change }
+  socket.serializeAttachment(next)
+  return next
+}

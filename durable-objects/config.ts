@@ -1,0 +1,112 @@
+/**
+ * The gateway's configuration, read once an isolate. Whatever is missing or malformed is named together, and until all is right the
+ * gateway answers 503: it never runs open (R8).
+ */
+import { importJWK, type JWK } from 'jose'
+import { z } from 'zod'
+import { Keyring } from '../crypto/keyring.ts'
+import { type Ipv4Range, parseIpv4Range } from '../protocol/addresses.ts'
+import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
+import type { Env } from './env.ts'
+
+export interface Config {
+  readonly fleetName: string
+  readonly range: Ipv4Range
+  readonly shards: number
+  readonly origins: ReadonlySet<string>
+  readonly ca: string | undefined
+  readonly keyring: Keyring
+  readonly signing: { readonly privateKey: CryptoKey; readonly publicKey: CryptoKey }
+  readonly adminTokenHash: string
+}
+
+/** Names of the settings that are absent or wrong, never their values. */
+export class ConfigError extends Error {
+  readonly settings: readonly string[]
+
+  constructor(settings: readonly string[]) {
+    super(`missing or malformed: ${settings.join(', ')}`)
+    this.settings = settings
+  }
+}
+
+const SigningKey = z.object({
+  kty: z.literal('OKP'),
+  crv: z.literal('Ed25519'),
+  x: z.string(),
+  d: z.string(),
+})
+const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'DB', 'CIPHERTEXTS'] as const
+const MAX_SHARDS = 999
+
+const cache = new WeakMap<object, Promise<Config>>()
+
+/** @throws ConfigError */
+export function readConfig(env: Env): Promise<Config> {
+  const cached = cache.get(env)
+  if (cached !== undefined) return cached
+  const config = parse(env)
+  cache.set(env, config)
+  return config
+}
+
+async function parse(env: Env): Promise<Config> {
+  const wrong: string[] = BINDINGS.filter((binding) => env[binding] === undefined)
+  const check = <T>(name: keyof Env, value: T | undefined): T | undefined => {
+    if (value === undefined) wrong.push(name)
+    return value
+  }
+
+  const range = check('FLEET_CIDR', parseIpv4Range(env.FLEET_CIDR ?? ''))
+  const shards = check('SESSION_SHARDS', parseCount(env.SESSION_SHARDS))
+  const fleetName = check(
+    'FLEET_NAME',
+    /^[a-z0-9-]{1,63}$/.test(env.FLEET_NAME ?? '') ? env.FLEET_NAME : undefined,
+  )
+  const origins = check('GATEWAY_ORIGINS', parseOrigins(env.GATEWAY_ORIGINS))
+  const keyring = check('MASTER_KEYRING', Keyring.parse(env.MASTER_KEYRING ?? ''))
+  const signing = check('GATEWAY_SIGNING_KEY', await parseSigningKey(env.GATEWAY_SIGNING_KEY))
+  const adminTokenHash = check(
+    'ADMIN_TOKEN_HASH',
+    /^[0-9a-f]{64}$/.test(env.ADMIN_TOKEN_HASH ?? '') ? env.ADMIN_TOKEN_HASH : undefined,
+  )
+  if (
+    !range ||
+    !shards ||
+    !fleetName ||
+    !origins ||
+    !keyring ||
+    !signing ||
+    !adminTokenHash ||
+    wrong.length > 0
+  ) {
+    throw new ConfigError(wrong)
+  }
+  return { fleetName, range, shards, origins, ca: env.GATEWAY_CA, keyring, signing, adminTokenHash }
+}
+
+function parseCount(text: string | undefined): number | undefined {
+  const value = /^[0-9]{1,3}$/.test(text ?? '') ? Number(text) : 0
+  return value >= 1 && value <= MAX_SHARDS ? value : undefined
+}
+
+function parseOrigins(text: string | undefined): ReadonlySet<string> | undefined {
+  const origins = (text ?? '').split(/\s+/).filter((origin) => origin !== '')
+  const valid = origins.every(
+    (origin) => URL.canParse(origin) && new URL(origin).origin === origin && origin.startsWith('https:'),
+  )
+  return valid && origins.length > 0 ? new Set(origins) : undefined
+}
+
+async function parseSigningKey(text: string | undefined): Promise<Config['signing'] | undefined> {
+  try {
+    const jwk = SigningKey.parse(JSON.parse(text ?? ''))
+    const { d: _, ...publicJwk } = jwk
+    return { privateKey: await importKey(jwk), publicKey: await importKey(publicJwk) }
+  } catch {
+    return undefined
+  }
+}
+
+const importKey = async (jwk: JWK): Promise<CryptoKey> =>
+  (await importJWK(jwk, SIGNATURE_ALGORITHM)) as CryptoKey

@@ -1,0 +1,21 @@
+/** What the gateway is bound to; wrangler.toml declares it. Names of secrets are listed there, too. */
+import type { AuditLog } from './audit-log.ts'
+import type { Fleet } from './fleet.ts'
+import type { SessionShard } from './session-shard.ts'
+
+export interface Env {
+  readonly FLEET: DurableObjectNamespace<Fleet>
+  readonly SESSION_SHARD: DurableObjectNamespace<SessionShard>
+  readonly AUDIT_LOG: DurableObjectNamespace<AuditLog>
+  readonly DB: D1Database
+  readonly CIPHERTEXTS: KVNamespace
+  readonly FLEET_NAME: string
+  readonly FLEET_CIDR: string
+  readonly SESSION_SHARDS: string
+  readonly GATEWAY_ORIGINS: string
+  /** PEM of the private CA that signed this gateway's certificate, where there is one; join tokens carry it. */
+  readonly GATEWAY_CA?: string
+  readonly MASTER_KEYRING: string
+  readonly GATEWAY_SIGNING_KEY: string
+  readonly ADMIN_TOKEN_HASH: string
+}

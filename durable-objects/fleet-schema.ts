@@ -1,0 +1,47 @@
+/** Tables of the Fleet object. */
+import type { IdentityKey, NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
+import type { Migration } from './sql.ts'
+
+export const FLEET_MIGRATIONS: readonly Migration[] = [
+  {
+    id: 1,
+    sql: `
+      CREATE TABLE fleet (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, epoch TEXT NOT NULL);
+
+      -- A removed node keeps its row: its identity must stay refused, and its keys must not come back under another.
+      CREATE TABLE nodes (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        identity_key TEXT NOT NULL,
+        wg_key TEXT NOT NULL UNIQUE,
+        sealing_key TEXT NOT NULL UNIQUE,
+        ipv4 INTEGER NOT NULL,
+        tags TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        mesh INTEGER NOT NULL DEFAULT 0,
+        created_at INTEGER NOT NULL,
+        removed_at INTEGER
+      ) WITHOUT ROWID;
+      CREATE UNIQUE INDEX nodes_by_name ON nodes (name) WHERE removed_at IS NULL;
+
+      CREATE TABLE addresses (ipv4 INTEGER PRIMARY KEY, node_id TEXT NOT NULL, released_at INTEGER);
+
+      -- One row a change: which node, not what it became. A reader gets each node's newest state once, however often it changed.
+      CREATE TABLE mesh_log (seq INTEGER PRIMARY KEY, node_id TEXT NOT NULL);
+    `,
+  },
+]
+
+export interface NodeRow extends Record<string, string | number | null> {
+  id: NodeId
+  name: NodeName
+  identity_key: IdentityKey
+  wg_key: WireGuardKey
+  sealing_key: SealingKey
+  ipv4: number
+  tags: string
+  agent: string
+  mesh: number
+  created_at: number
+  removed_at: number | null
+}

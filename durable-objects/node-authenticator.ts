@@ -1,0 +1,59 @@
+/** Who a proof is from, for the nodes of one shard: their keys, cached for a minute, and the proofs already used. */
+import { importIdentityKey } from '../crypto/identity.ts'
+import { type Refusal, refusal } from '../protocol/errors.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
+import type { NodeRecord } from './fleet.ts'
+import { claimedNode, goneAt, type ProvenRequest, verifyProof } from './proof.ts'
+import type { ReplayCache } from './replay-cache.ts'
+
+/** A change of a node is told to its shard at once; this is for the case that the telling failed. */
+const KEEP_MS = 60_000
+
+interface KnownNode {
+  readonly record: NodeRecord
+  readonly key: CryptoKey
+  readonly loadedAt: number
+}
+
+export class NodeAuthenticator {
+  readonly #replays: ReplayCache
+  readonly #load: (id: NodeId) => Promise<NodeRecord | undefined>
+  readonly #known = new Map<NodeId, KnownNode>()
+
+  constructor(replays: ReplayCache, load: (id: NodeId) => Promise<NodeRecord | undefined>) {
+    this.#replays = replays
+    this.#load = load
+  }
+
+  async authenticate(
+    jwt: string,
+    request: ProvenRequest,
+    origins: ReadonlySet<string>,
+  ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
+    const claimed = claimedNode(jwt)
+    if (!claimed.ok) return claimed
+    const node = await this.node(claimed.value)
+    if (node === undefined) return err(refusal('E_NODE_UNKNOWN'))
+    const proof = await verifyProof(jwt, node.key, request, origins, Date.now())
+    if (!proof.ok) return proof
+    if (node.record.removed) return err(refusal('E_NODE_REMOVED'))
+    if (!this.#replays.admit(proof.value.jti, goneAt(proof.value), Date.now()))
+      return err(refusal('E_PROOF_REPLAYED'))
+    return ok({ node: node.record, jti: proof.value.jti })
+  }
+
+  async node(id: NodeId): Promise<KnownNode | undefined> {
+    const known = this.#known.get(id)
+    if (known !== undefined && Date.now() - known.loadedAt < KEEP_MS) return known
+    const record = await this.#load(id)
+    if (record === undefined) return undefined
+    const loaded = { record, key: await importIdentityKey(record.identity), loadedAt: Date.now() }
+    this.#known.set(id, loaded)
+    return loaded
+  }
+
+  forget(id: NodeId): void {
+    this.#known.delete(id)
+  }
+}

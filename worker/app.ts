@@ -1,0 +1,54 @@
+/** The HTTP edge: what every request passes, in this order, and which route takes it. */
+import { Hono } from 'hono'
+import { ConfigError, readConfig } from '../durable-objects/config.ts'
+import { problemResponse } from '../durable-objects/problem.ts'
+import { type GatewayEnv, RefusedError } from './context.ts'
+import { tlsOnly } from './middleware/tls-only.ts'
+import { auditRoutes } from './routes/audit.ts'
+import { enrolRoutes } from './routes/enrol.ts'
+import { metricRoutes } from './routes/metrics.ts'
+import { nodeSecretRoutes } from './routes/node-secrets.ts'
+import { nodeRoutes } from './routes/nodes.ts'
+import { secretRoutes } from './routes/secrets.ts'
+import { sessionRoutes } from './routes/session.ts'
+import { tokenRoutes } from './routes/tokens.ts'
+
+export const app = new Hono<GatewayEnv>()
+
+app.use(async function requestId(c, next) {
+  c.set('requestId', `req_${crypto.randomUUID()}`)
+  await next()
+  if (c.res.status !== 101) c.res.headers.set('claw-request', c.var.requestId)
+})
+app.use(tlsOnly)
+app.use(async function configured(c, next) {
+  c.set('config', await readConfig(c.env))
+  await next()
+})
+
+app.get('/healthz', (c) => c.json({ status: 'ok' }))
+app.route('/metrics', metricRoutes)
+app.route('/v1/enrol', enrolRoutes)
+app.route('/v1/session', sessionRoutes)
+app.route('/v1/tokens', tokenRoutes)
+app.route('/v1/nodes', nodeRoutes)
+app.route('/v1/secrets', secretRoutes)
+app.route('/v1/node/secrets', nodeSecretRoutes)
+app.route('/v1/audit', auditRoutes)
+
+app.notFound((c) => problemResponse({ code: 'E_NOT_FOUND' }, c.var.requestId))
+
+/** The only catch of the edge: a refusal says its code, anything else says nothing and is found in the log by the request id. */
+app.onError((error, c) => {
+  const { requestId } = c.var
+  if (error instanceof RefusedError) return problemResponse(error.refusal, requestId)
+  if (error instanceof ConfigError) {
+    console.error({ event: 'not_configured', settings: error.settings })
+    return problemResponse({ code: 'E_NOT_CONFIGURED' }, requestId)
+  }
+  console.error({ event: 'request_failed', requestId, error: String(error) })
+  return problemResponse({ code: isUnavailable(error) ? 'E_UNAVAILABLE' : 'E_INTERNAL' }, requestId)
+})
+
+const isUnavailable = (error: unknown): boolean =>
+  typeof error === 'object' && error !== null && ('retryable' in error || 'overloaded' in error)

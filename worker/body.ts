@@ -1,0 +1,50 @@
+/** Request bodies, bounded before they are read and parsed before they are used. */
+import type { z } from 'zod'
+import { fromUtf8 } from '../crypto/bytes.ts'
+import { MAX_BODY_BYTES } from '../protocol/limits.ts'
+import { type GatewayContext, RefusedError } from './context.ts'
+
+/** Stops reading at the limit, whatever Content-Length claims. */
+export async function readBytes(c: GatewayContext, limit = MAX_BODY_BYTES): Promise<Uint8Array> {
+  if (Number(c.req.header('content-length') ?? 0) > limit) throw new RefusedError('E_BODY_TOO_LARGE')
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of c.req.raw.body ?? []) {
+    length += chunk.length
+    if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')
+    chunks.push(chunk)
+  }
+  const body = new Uint8Array(length)
+  let offset = 0
+  for (const chunk of chunks) {
+    body.set(chunk, offset)
+    offset += chunk.length
+  }
+  return body
+}
+
+export async function readJson<T extends z.ZodType>(c: GatewayContext, schema: T): Promise<z.output<T>> {
+  return parseJson(await readBytes(c), schema)
+}
+
+/** A refusal names the fields that are wrong, never what they held. */
+export function parseJson<T extends z.ZodType>(bytes: Uint8Array, schema: T): z.output<T> {
+  let json: unknown
+  try {
+    json = JSON.parse(fromUtf8(bytes))
+  } catch {
+    throw new RefusedError('E_BODY_INVALID', 'the body is not JSON')
+  }
+  const parsed = schema.safeParse(json)
+  if (parsed.success) return parsed.data
+  const fields = [
+    ...new Set(
+      parsed.error.issues.map(
+        (issue) => issue.path.filter((key) => typeof key === 'string').join('.') || 'body',
+      ),
+    ),
+  ]
+  throw new RefusedError('E_BODY_INVALID', `wrong or unknown: ${fields.map(printable).join(', ')}`)
+}
+
+const printable = (field: string): string => field.replace(/[^\w.]/g, '?').slice(0, 64)

@@ -1,0 +1,40 @@
+/** What a request carries through the gateway. */
+import type { Context } from 'hono'
+import type { Config } from '../durable-objects/config.ts'
+import type { Env } from '../durable-objects/env.ts'
+import type { NodeRecord } from '../durable-objects/fleet.ts'
+import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
+import type { Result } from '../protocol/result.ts'
+
+export interface GatewayEnv {
+  Bindings: Env
+  Variables: {
+    requestId: string
+    config: Config
+    /** Set behind `requireAdmin`: who acts, as the audit trail names it. */
+    actor: string
+    /** Set behind `requireNode`: the node that signed, and the id of its proof. */
+    node: NodeRecord
+    proofId: string
+    /** The body that the proof covers. */
+    body: Uint8Array
+  }
+}
+
+export type GatewayContext = Context<GatewayEnv>
+
+/** Ends a request with a refusal; the error boundary turns it into a problem. */
+export class RefusedError extends Error {
+  readonly refusal: Refusal
+
+  constructor(code: ErrorCode, detail?: string) {
+    super(code)
+    this.refusal = refusal(code, detail)
+  }
+}
+
+/** The value, or the end of this request. */
+export function orRefuse<T>(result: Result<T, Refusal>): T {
+  if (!result.ok) throw new RefusedError(result.error.code, result.error.detail)
+  return result.value
+}

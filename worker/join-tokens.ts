@@ -1,0 +1,162 @@
+/**
+ * Join tokens: JWTs signed by the gateway, of which D1 keeps the hash, the limits and who used them. A token introduces a key once; from
+ * then on the node signs for itself.
+ */
+import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
+import { z } from 'zod'
+import { hashApiToken } from '../crypto/api-token.ts'
+import { randomId } from '../crypto/bytes.ts'
+import type { Config } from '../durable-objects/config.ts'
+import { type Refusal, refusal } from '../protocol/errors.ts'
+import { JOIN_JWT_TYPE, type TokenItem } from '../protocol/http.ts'
+import { type NodeId, Tags, TokenId } from '../protocol/ids.ts'
+import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
+
+interface TokenRow {
+  readonly id: TokenId
+  readonly hash: string
+  readonly tags: string
+  readonly uses: number
+  readonly used: number
+  readonly created_at: number
+  readonly expires_at: number
+  readonly revoked_at: number | null
+}
+
+/** A token that this gateway issued, whatever has become of it since. */
+interface IssuedToken {
+  readonly id: TokenId
+  readonly tags: Tags
+  readonly row: TokenRow
+}
+
+export interface NewToken {
+  readonly id: TokenId
+  readonly token: string
+  readonly expiresAt: number
+}
+
+const JoinClaims = z.object({ jti: TokenId })
+
+/** Makes a token; nothing is stored until {@link storeToken}, so that the audit entry can come between. */
+export async function makeToken(
+  config: Config,
+  { ttlMs }: { readonly ttlMs: number },
+  now: number,
+): Promise<NewToken> {
+  const id = TokenId.parse(randomId())
+  const expiresAt = now + ttlMs
+  const token = await new SignJWT({ ...(config.ca !== undefined && { ca: config.ca }) })
+    .setProtectedHeader({ alg: SIGNATURE_ALGORITHM, typ: JOIN_JWT_TYPE })
+    .setJti(id)
+    .setIssuedAt(Math.floor(now / 1000))
+    .setExpirationTime(Math.ceil(expiresAt / 1000))
+    .sign(config.signing.privateKey)
+  return { id, token, expiresAt }
+}
+
+export async function storeToken(
+  db: D1Database,
+  token: NewToken,
+  { tags, uses }: { readonly tags: Tags; readonly uses: number },
+  now: number,
+): Promise<void> {
+  await db
+    .prepare(
+      'INSERT INTO join_tokens (id, hash, tags, uses, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)',
+    )
+    .bind(token.id, hashApiToken(token.token), JSON.stringify(tags), uses, now, token.expiresAt)
+    .run()
+}
+
+/** Signature and hash; not yet whether it may still be used. */
+export async function readToken(
+  db: D1Database,
+  config: Config,
+  token: string,
+): Promise<Result<IssuedToken, Refusal>> {
+  const id = await verifySignature(config, token)
+  if (!id.ok) return id
+  const row = await findRow(db, id.value)
+  if (row === null || row.hash !== hashApiToken(token)) return err(refusal('E_TOKEN_UNKNOWN'))
+  return ok({ id: row.id, tags: Tags.parse(JSON.parse(row.tags)), row })
+}
+
+/** Takes one use for this node, or none if the node had one already: a retry after a lost answer costs nothing. */
+export async function redeemToken(
+  db: D1Database,
+  { id, row }: IssuedToken,
+  node: NodeId,
+  now: number,
+): Promise<Result<void, Refusal>> {
+  if (row.revoked_at !== null) return err(refusal('E_TOKEN_REVOKED'))
+  const taken = await db
+    .prepare(
+      `INSERT INTO join_redemptions (token_id, node_id, at)
+       SELECT ?1, ?2, ?3 FROM join_tokens WHERE id = ?1 AND used < uses AND expires_at > ?3 AND revoked_at IS NULL
+       ON CONFLICT DO NOTHING`,
+    )
+    .bind(id, node, now)
+    .run()
+  if (taken.meta.changes > 0) return ok(undefined)
+  const mine = await db
+    .prepare('SELECT 1 AS one FROM join_redemptions WHERE token_id = ? AND node_id = ?')
+    .bind(id, node)
+    .first()
+  if (mine !== null) return ok(undefined)
+  const current = await findRow(db, id)
+  if (current === null) return err(refusal('E_TOKEN_UNKNOWN'))
+  if (current.revoked_at !== null) return err(refusal('E_TOKEN_REVOKED'))
+  return err(refusal(current.expires_at <= now ? 'E_TOKEN_EXPIRED' : 'E_TOKEN_USED_UP'))
+}
+
+export async function listTokens(db: D1Database, now: number): Promise<TokenItem[]> {
+  const { results } = await db
+    .prepare('SELECT * FROM join_tokens ORDER BY created_at DESC LIMIT 1000')
+    .all<TokenRow>()
+  return results.map((row) => ({
+    id: row.id,
+    status: statusOf(row, now),
+    tags: Tags.parse(JSON.parse(row.tags)),
+    uses: row.uses,
+    used: row.used,
+    createdAt: new Date(row.created_at).toISOString(),
+    expiresAt: new Date(row.expires_at).toISOString(),
+  }))
+}
+
+/** False if there is no such token; revoking twice is fine. */
+export async function revokeToken(db: D1Database, id: TokenId, now: number): Promise<boolean> {
+  const { meta } = await db
+    .prepare('UPDATE join_tokens SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?')
+    .bind(now, id)
+    .run()
+  return meta.changes > 0
+}
+
+async function verifySignature(config: Config, token: string): Promise<Result<TokenId, Refusal>> {
+  try {
+    if (decodeProtectedHeader(token).typ !== JOIN_JWT_TYPE) return err(refusal('E_TOKEN_MALFORMED'))
+    // Expiry is the row's to say, so that an expired token of ours is not mistaken for a stranger's.
+    const { payload } = await jwtVerify(token, config.signing.publicKey, {
+      algorithms: [SIGNATURE_ALGORITHM],
+      currentDate: new Date(0),
+    })
+    const claims = JoinClaims.safeParse(payload)
+    return claims.success ? ok(claims.data.jti) : err(refusal('E_TOKEN_MALFORMED'))
+  } catch (error) {
+    const forged =
+      error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JOSEAlgNotAllowed
+    return err(refusal(forged ? 'E_TOKEN_UNKNOWN' : 'E_TOKEN_MALFORMED'))
+  }
+}
+
+const findRow = (db: D1Database, id: TokenId): Promise<TokenRow | null> =>
+  db.prepare('SELECT * FROM join_tokens WHERE id = ?').bind(id).first<TokenRow>()
+
+function statusOf(row: TokenRow, now: number): TokenItem['status'] {
+  if (row.revoked_at !== null) return 'revoked'
+  if (row.expires_at <= now) return 'expired'
+  return row.used >= row.uses ? 'used_up' : 'valid'
+}

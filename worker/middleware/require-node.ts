@@ -1,0 +1,21 @@
+/** Lets a node through whose proof its shard has verified. Reads the body, because the proof covers it. */
+import { createMiddleware } from 'hono/factory'
+import { bodyHash } from '../../crypto/identity.ts'
+import { claimedNode, proofOf } from '../../durable-objects/proof.ts'
+import { readBytes } from '../body.ts'
+import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
+import { callShardOf } from '../objects.ts'
+
+export const requireNode = createMiddleware<GatewayEnv>(async function requireNode(c, next) {
+  const jwt = proofOf(c.req.header('authorization'))
+  if (jwt === undefined) throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Claw <proof>`')
+  const claimed = orRefuse(claimedNode(jwt))
+  const body = await readBytes(c)
+  const { pathname, search } = new URL(c.req.url)
+  const request = { method: c.req.method, path: pathname + search, bodyHash: await bodyHash(body) }
+  const { node, jti } = orRefuse(await callShardOf(c, claimed, (shard) => shard.authenticate(jwt, request)))
+  c.set('node', node)
+  c.set('proofId', jti)
+  c.set('body', body)
+  await next()
+})

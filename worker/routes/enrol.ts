@@ -1,0 +1,108 @@
+/** POST /v1/enrol: a join token introduces a key, the key proves itself, and a node exists. */
+import { Hono } from 'hono'
+import { compactVerify, decodeProtectedHeader } from 'jose'
+import { z } from 'zod'
+import { fromUtf8 } from '../../crypto/bytes.ts'
+import { importIdentityKey, tokenHash } from '../../crypto/identity.ts'
+import { nodeIdOf } from '../../crypto/node-id.ts'
+import type { Enrolment } from '../../durable-objects/fleet.ts'
+import { ENROL_JWT_TYPE, EnrolBody, EnrolClaims } from '../../protocol/http.ts'
+import { IdentityKey } from '../../protocol/ids.ts'
+import { PROOF_CLOCK_TOLERANCE_MS, PROOF_LIFETIME_MS } from '../../protocol/limits.ts'
+import { SIGNATURE_ALGORITHM } from '../../protocol/proof.ts'
+import { audit } from '../audit.ts'
+import { readJson } from '../body.ts'
+import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
+import { readToken, redeemToken } from '../join-tokens.ts'
+import { bearerToken } from '../middleware/require-admin.ts'
+import { callFleet } from '../objects.ts'
+
+export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
+  const token = bearerToken(c.req.header('authorization'))
+  if (token === undefined)
+    throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Bearer <join token>`')
+  const { request } = await readJson(c, EnrolBody)
+  const issued = await readToken(c.env.DB, c.var.config, token)
+  if (!issued.ok) {
+    await audit(c, {
+      actor: 'anonymous',
+      action: 'node.enrol',
+      target: '',
+      outcome: 'denied',
+      reason: issued.error.code,
+    })
+    throw new RefusedError(issued.error.code)
+  }
+  const { identity, claims } = await verifyRequest(c, request, token)
+  const id = await nodeIdOf(identity)
+  const entry = { actor: `token:${issued.value.id}`, action: 'node.enrol', target: `node:${id}` }
+
+  const existing = await callFleet(c, (fleet) => fleet.node(id))
+  if (existing === undefined) {
+    const redeemed = await redeemToken(c.env.DB, issued.value, id, Date.now())
+    if (!redeemed.ok) {
+      await audit(c, { ...entry, outcome: 'denied', reason: redeemed.error.code })
+      throw new RefusedError(redeemed.error.code)
+    }
+  } else if (issued.value.row.revoked_at !== null) {
+    await audit(c, { ...entry, outcome: 'denied', reason: 'E_TOKEN_REVOKED' })
+    throw new RefusedError('E_TOKEN_REVOKED')
+  }
+  await audit(c, { ...entry, reason: existing === undefined ? `name ${claims.name}` : 'enrolled before' })
+  const enrolment: Enrolment = {
+    name: claims.name,
+    identity,
+    wg: claims.wg,
+    seal: claims.seal,
+    agent: claims.agent,
+    tags: issued.value.tags,
+  }
+  return c.json(orRefuse(await callFleet(c, (fleet) => fleet.enrol(enrolment))))
+})
+
+const Times = z.object({ aud: z.string(), iat: z.int(), exp: z.int() })
+
+/** Proof of possession: the request is signed by the very key it introduces, for this gateway, this token and this minute. */
+async function verifyRequest(
+  c: GatewayContext,
+  jws: string,
+  token: string,
+): Promise<{ identity: IdentityKey; claims: EnrolClaims }> {
+  const identity = embeddedKey(jws)
+  const payload = identity && (await verifiedPayload(jws, identity))
+  const claims = EnrolClaims.safeParse(payload)
+  const times = Times.safeParse(payload)
+  if (identity === undefined || payload === undefined)
+    throw new RefusedError('E_ENROL_INVALID', 'the signature does not hold')
+  if (!claims.success || !times.success)
+    throw new RefusedError('E_ENROL_INVALID', 'a claim is missing or wrong')
+  if (!c.var.config.origins.has(times.data.aud)) throw new RefusedError('E_PROOF_AUDIENCE')
+  if (claims.data.token !== (await tokenHash(token)))
+    throw new RefusedError('E_ENROL_INVALID', 'signed for another join token')
+  const age = Date.now() - times.data.iat * 1000
+  if (age < -PROOF_CLOCK_TOLERANCE_MS || age > PROOF_LIFETIME_MS + PROOF_CLOCK_TOLERANCE_MS) {
+    throw new RefusedError('E_PROOF_EXPIRED')
+  }
+  return { identity, claims: claims.data }
+}
+
+function embeddedKey(jws: string): IdentityKey | undefined {
+  try {
+    const { alg, typ, jwk } = decodeProtectedHeader(jws)
+    if (alg !== SIGNATURE_ALGORITHM || typ !== ENROL_JWT_TYPE) return undefined
+    return IdentityKey.safeParse(jwk?.kty === 'OKP' && jwk.crv === 'Ed25519' ? jwk.x : undefined).data
+  } catch {
+    return undefined
+  }
+}
+
+async function verifiedPayload(jws: string, identity: IdentityKey): Promise<unknown> {
+  try {
+    const { payload } = await compactVerify(jws, await importIdentityKey(identity), {
+      algorithms: [SIGNATURE_ALGORITHM],
+    })
+    return JSON.parse(fromUtf8(payload))
+  } catch {
+    return undefined
+  }
+}

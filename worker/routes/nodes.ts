@@ -1,0 +1,68 @@
+/** /v1/nodes: the registry as administrators see it, with presence from the session shards. */
+import { Hono } from 'hono'
+import { callObject } from '../../durable-objects/call-object.ts'
+import type { NodeRecord } from '../../durable-objects/fleet.ts'
+import type { Presence } from '../../durable-objects/session-shard.ts'
+import type { NodeItem } from '../../protocol/http.ts'
+import { NodeName } from '../../protocol/ids.ts'
+import { shardName } from '../../protocol/shard.ts'
+import { audit } from '../audit.ts'
+import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
+import { requireAdmin } from '../middleware/require-admin.ts'
+import { callFleet } from '../objects.ts'
+import { nextCursor, readPage } from '../page.ts'
+
+export const nodeRoutes = new Hono<GatewayEnv>()
+  .use(requireAdmin)
+  .get('/', async (c) => {
+    const page = readPage(c)
+    const nodes = await callFleet(c, (fleet) => fleet.list(page.after, page.limit))
+    return c.json({ items: await withPresence(c, nodes), ...nextCursor(nodes, page, nodes.at(-1)?.name) })
+  })
+  .get('/:name', async (c) => {
+    const name = readName(c.req.param('name'))
+    const node = await callFleet(c, (fleet) => fleet.nodeByName(name))
+    const [item] = node === undefined ? [] : await withPresence(c, [node])
+    if (item === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
+    return c.json(item)
+  })
+  .delete('/:name', async (c) => {
+    const name = readName(c.req.param('name'))
+    await audit(c, { actor: c.var.actor, action: 'node.remove', target: `node-name:${name}` })
+    const removed = await callFleet(c, (fleet) => fleet.remove(name))
+    if (removed === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
+    return c.body(null, 204)
+  })
+
+function readName(text: string): NodeName {
+  const name = NodeName.safeParse(text)
+  if (!name.success) throw new RefusedError('E_NODE_NOT_FOUND')
+  return name.data
+}
+
+/** One call a shard, however many nodes the page has. */
+async function withPresence(c: GatewayContext, nodes: readonly NodeRecord[]): Promise<NodeItem[]> {
+  const byShard = Map.groupBy(nodes, ({ id }) => shardName(id, c.var.config.shards))
+  const presences = await Promise.all(
+    [...byShard].map(([shard, part]) =>
+      callObject(c.env.SESSION_SHARD, shard, (stub) => stub.presence(part.map(({ id }) => id))),
+    ),
+  )
+  const found = new Map(presences.flat().map((presence) => [presence.node, presence]))
+  return nodes.map((node) => itemOf(node, found.get(node.id)))
+}
+
+const itemOf = (node: NodeRecord, presence: Presence | undefined): NodeItem => ({
+  id: node.id,
+  name: node.name,
+  status: presence?.status ?? 'offline',
+  ipv4: node.ipv4,
+  ipv6: node.ipv6,
+  tags: node.tags,
+  mesh: node.mesh,
+  agent: node.agent,
+  createdAt: new Date(node.createdAt).toISOString(),
+  lastSeen: presence === undefined ? null : new Date(presence.seenAt).toISOString(),
+  ...(presence?.telemetry && { telemetry: presence.telemetry }),
+  keys: { identity: node.identity, wireguard: node.wg, sealing: node.seal },
+})
