@@ -1,0 +1,60 @@
+/** `claw up` on the command line. */
+import { once } from 'node:events'
+import { defineCommand } from '../../host/command-line.ts'
+import { DEFAULT_DIRECTORY } from '../run-file.ts'
+import type { Ready } from '../up/up.ts'
+
+export const upCommand = defineCommand({
+  name: 'up',
+  summary: 'Run the gateway on this machine',
+  details: `The first run makes a CA, a server certificate, the keys and an admin token in the directory, all readable by
+you alone; later runs use them again. Only this machine is served unless --host says otherwise.`,
+  options: {
+    dir: {
+      type: 'string',
+      value: 'DIR',
+      default: DEFAULT_DIRECTORY,
+      help: 'where keys and databases are kept',
+    },
+    host: {
+      type: 'string',
+      value: 'ADDRESS',
+      default: '127.0.0.1',
+      help: '0.0.0.0 serves other machines too',
+    },
+    port: { type: 'string', value: 'PORT', default: '8443', help: '0 picks a free one' },
+    name: {
+      type: 'string',
+      value: 'DNS_OR_IP',
+      multiple: true,
+      help: 'a further name or address under which it is reached',
+    },
+    json: { type: 'boolean', help: 'print one line of JSON when it serves' },
+  },
+  async run({ options }) {
+    // Loaded here, because no other command needs the runtime.
+    const { up } = await import('../up/up.ts')
+    const port = /^[0-9]+$/.test(options.port) ? Number(options.port) : Number.NaN
+    const stopSignal = nextStopSignal()
+    const { stop, ...ready } = await up({ dir: options.dir, host: options.host, port, names: options.name })
+    process.stdout.write(options.json ? `${JSON.stringify(ready)}\n` : welcome(ready))
+    await stopSignal
+    await stop()
+  },
+})
+
+/** Listens from before the start, so that a signal during it is obeyed after it. A second signal ends the process at once. */
+const nextStopSignal = (): Promise<unknown> =>
+  Promise.race((['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal)))
+
+const welcome = ({ url, ca, fingerprint, adminTokenFile }: Ready): string => `The gateway serves ${url}
+
+  CA certificate  ${ca}
+  fingerprint     ${fingerprint}
+  admin token     ${adminTokenFile}
+
+In this directory \`claw\` finds it by itself. Elsewhere:
+  export CLAW_GATEWAY=${url} CLAW_CA=${ca} CLAW_TOKEN_FILE=${adminTokenFile}
+
+A machine joins with the token that \`claw token create\` prints.
+`

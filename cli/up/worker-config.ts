@@ -1,0 +1,45 @@
+/**
+ * What wrangler.toml says of the Worker, so that `claw up` and a deployment cannot drift apart. A kind of setting that is not known here
+ * is an error: the embedded gateway must not run without a binding that the deployed one has.
+ */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'smol-toml'
+import { z } from 'zod'
+
+const ROOT = new URL('../../', import.meta.url)
+export const inCheckout = (path: string): string => fileURLToPath(new URL(path, ROOT))
+
+const WorkerConfig = z
+  .strictObject({
+    name: z.string(),
+    main: z.string(),
+    compatibility_date: z.string(),
+    compatibility_flags: z.array(z.string()).default([]),
+    vars: z.record(z.string(), z.string()),
+    triggers: z.strictObject({ crons: z.tuple([z.literal('* * * * *')]) }),
+    exports: z.record(
+      z.string(),
+      z.strictObject({ type: z.literal('durable-object'), storage: z.literal('sqlite') }),
+    ),
+    durable_objects: z.strictObject({
+      bindings: z.array(z.strictObject({ name: z.string(), class_name: z.string() })),
+    }),
+    d1_databases: z.tuple([
+      z.strictObject({
+        binding: z.string(),
+        database_name: z.string(),
+        database_id: z.string(),
+        migrations_dir: z.string(),
+      }),
+    ]),
+    kv_namespaces: z.array(z.strictObject({ binding: z.string(), id: z.string() })),
+    workers_dev: z.boolean(),
+    preview_urls: z.boolean(),
+    observability: z.unknown(),
+  })
+  .readonly()
+export type WorkerConfig = z.infer<typeof WorkerConfig>
+
+export const readWorkerConfig = (): WorkerConfig =>
+  WorkerConfig.parse(parse(readFileSync(inCheckout('wrangler.toml'), 'utf8')))
