@@ -70,6 +70,7 @@ export class SessionShard extends DurableObject<Env> {
   /** Attachments and buckets of sockets used since the object woke; both can be rebuilt, or forgotten without harm. */
   readonly #attachments = new WeakMap<WebSocket, Attachment>()
   readonly #buckets = new WeakMap<WebSocket, TokenBucket>()
+  readonly #registerTimers = new WeakMap<WebSocket, number>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -116,8 +117,11 @@ export class SessionShard extends DurableObject<Env> {
     }
     server.serializeAttachment(attachment)
     this.#attachments.set(server, attachment)
-    // A timer, not an alarm: an alarm is a row, and a socket that could outlive this object's memory is caught by the sweep.
-    setTimeout(() => this.#closeUnregistered(server), REGISTER_TIMEOUT_MS)
+    // A timer, not an alarm: an alarm is a row. A pending timer keeps the object from hibernating, so it cannot be lost with the memory.
+    this.#registerTimers.set(
+      server,
+      setTimeout(() => this.#closeUnregistered(server), REGISTER_TIMEOUT_MS),
+    )
     count('session_upgrades')
     return new Response(null, { status: 101, webSocket: client })
   }
@@ -204,9 +208,9 @@ export class SessionShard extends DurableObject<Env> {
     for (const socket of this.ctx.getWebSockets()) {
       const session = this.#session(socket)
       if (session === undefined) continue
-      const { state, openedAt, mesh } = session.attachment
-      if (state !== 'live' && now - openedAt > REGISTER_TIMEOUT_MS) this.#closeUnregistered(socket)
-      else if (now - this.#seenAt(socket, session.attachment) > OFFLINE_AFTER_MS) {
+      const { state, mesh } = session.attachment
+      if (state !== 'live') continue
+      if (now - this.#seenAt(socket, session.attachment) > OFFLINE_AFTER_MS) {
         sendError(socket, 'E_LEASE_EXPIRED')
         this.#ended(socket)
         closeQuietly(socket, CLOSE.leaseExpired)
@@ -259,6 +263,7 @@ export class SessionShard extends DurableObject<Env> {
       seenAt: Date.now(),
       ...(frame.mesh && { mesh: update.position }),
     })
+    clearTimeout(this.#registerTimers.get(socket) ?? null)
     this.#recordPresence(id, live.attachment.seenAt)
     count('sessions_registered')
     sendFrame(socket, {
@@ -349,6 +354,7 @@ export class SessionShard extends DurableObject<Env> {
   #ended(socket: WebSocket): void {
     const session = this.#session(socket)
     if (session === undefined || session.attachment.state === 'closing') return
+    clearTimeout(this.#registerTimers.get(socket) ?? null)
     const wasLive = session.attachment.state === 'live'
     const { mesh: _, ...rest } = session.attachment
     const ended: Attachment = { ...rest, state: 'closing' }

@@ -1,0 +1,198 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { fromUtf8, randomId } from '../../crypto/bytes.ts'
+import { openDelivery } from '../../crypto/delivery.ts'
+import { importSealingKey } from '../../crypto/hpke.ts'
+import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
+import { AuditList, NodeSecretsReply, SecretItem, SecretReadReply } from '../../protocol/http.ts'
+import { admin, call, enrolled, migrate, refusalOf, type TestNode } from './support.ts'
+
+beforeAll(migrate)
+
+const put = (name: string, value: string | Uint8Array, query = '') =>
+  admin('PUT', `/v1/secrets/${name}${query}`, value)
+
+async function fetchSecrets(node: TestNode, names: readonly string[]) {
+  const body = JSON.stringify({ names })
+  const { jwt, jti } = await node.proof('POST', '/v1/node/secrets', body)
+  const headers = { authorization: `Claw ${jwt}` }
+  return { response: await call('/v1/node/secrets', { method: 'POST', headers, body }), jti }
+}
+
+async function read(node: TestNode, names: readonly string[]): Promise<string[]> {
+  const { response, jti } = await fetchSecrets(node, names)
+  const { fleet, items } = NodeSecretsReply.parse(await response.json())
+  const key = await importSealingKey(node.sealing)
+  return Promise.all(
+    items.map(async ({ name, version, sealed }) => {
+      const opened = await openDelivery(key, sealed, { fleet, name, version, request: jti })
+      if (!opened.ok) throw new Error('not for us')
+      return fromUtf8(opened.value.expose())
+    }),
+  )
+}
+
+async function readAsAdmin(name: string): Promise<string> {
+  const key = generateX25519()
+  const request = randomId()
+  const response = await admin('POST', `/v1/secrets/${name}/read`, {
+    sealTo: await x25519PublicKey(key),
+    request,
+  })
+  const { fleet, item } = SecretReadReply.parse(await response.json())
+  const opened = await openDelivery(await importSealingKey(key), item.sealed, { fleet, ...item, request })
+  if (!opened.ok) throw new Error('not for us')
+  return fromUtf8(opened.value.expose())
+}
+
+describe('a secret', () => {
+  it('comes back as it went in, to the nodes and tags allowed and to the administrator', async () => {
+    const [byTag, byName] = [
+      await enrolled('s-tag', { tags: ['trainer'] as never }),
+      await enrolled('s-name'),
+    ]
+    await put('db.password', 'pässword', '?allow-tag=trainer&allow-node=s-name')
+    expect(await read(byTag, ['db.password'])).toEqual(['pässword'])
+    expect(await read(byName, ['db.password'])).toEqual(['pässword'])
+    expect(await readAsAdmin('db.password')).toBe('pässword')
+    expect(await read(byTag, ['db.password'])).toEqual(['pässword'])
+  })
+
+  it('comes in one round trip with others, all or none', async () => {
+    const node = await enrolled('s-batch')
+    await put('one', '1', '?allow-node=s-batch')
+    await put('two', '2', '?allow-node=s-batch')
+    await put('other', '3')
+    expect(await read(node, ['two', 'one'])).toEqual(['2', '1'])
+    expect(await refusalOf((await fetchSecrets(node, ['one', 'other'])).response)).toEqual({
+      status: 403,
+      code: 'E_SECRET_DENIED',
+    })
+  })
+
+  it('is denied to a node without right, exactly as if it were not there, and the trail says which', async () => {
+    const node = await enrolled('s-denied')
+    await put('private', 'x')
+    for (const name of ['private', 'missing']) {
+      expect(await refusalOf((await fetchSecrets(node, [name])).response)).toEqual({
+        status: 403,
+        code: 'E_SECRET_DENIED',
+      })
+    }
+    const { items } = AuditList.parse(await (await admin('GET', '/v1/audit?limit=50')).json())
+    const denials = items.filter(({ actor, outcome }) => actor === `node:${node.id}` && outcome === 'denied')
+    expect(denials.map(({ target }) => target)).toEqual(['secret:missing', 'secret:private'])
+    expect(denials[0]?.reason).toBe('E_SECRET_NOT_FOUND')
+    expect(denials[1]?.reason).toContain('neither')
+  })
+
+  it('is denied to another machine that has taken the name of the one allowed', async () => {
+    await enrolled('s-named')
+    await put('named', 'x', '?allow-node=s-named')
+    await admin('DELETE', '/v1/nodes/s-named')
+    const impostor = await enrolled('s-named')
+    expect(impostor.reply.name).toBe('s-named')
+    expect((await fetchSecrets(impostor, ['named'])).response.status).toBe(403)
+  })
+
+  it('counts versions, keeps its policy over new values, and goes on counting after it was deleted', async () => {
+    const node = await enrolled('s-ver')
+    const first = SecretItem.parse(await (await put('counted', 'a', '?allow-node=s-ver')).json())
+    const second = SecretItem.parse(await (await put('counted', 'b')).json())
+    expect([first.version, second.version]).toEqual([1, 2])
+    expect(second.allowNodes).toEqual(['s-ver'])
+    expect(await read(node, ['counted'])).toEqual(['b'])
+    expect((await admin('DELETE', '/v1/secrets/counted')).status).toBe(204)
+    expect((await admin('DELETE', '/v1/secrets/counted')).status).toBe(404)
+    expect((await fetchSecrets(node, ['counted'])).response.status).toBe(403)
+    const third = SecretItem.parse(await (await put('counted', 'c')).json())
+    expect(third).toMatchObject({ version: 3, allowNodes: [] })
+  })
+
+  it('keeps every byte, up to a mebibyte and none', async () => {
+    const bytes = new Uint8Array(1024 * 1024).fill(65)
+    expect((await put('large', bytes)).status).toBe(200)
+    expect(await readAsAdmin('large')).toBe('A'.repeat(bytes.length))
+    expect(await refusalOf(await put('large', new Uint8Array(bytes.length + 1)))).toEqual({
+      status: 413,
+      code: 'E_SECRET_TOO_LARGE',
+    })
+    await put('empty', '')
+    expect(await readAsAdmin('empty')).toBe('')
+  })
+
+  it('is refused under a name against the rule, or for a node there is not', async () => {
+    for (const name of ['Upper', '-a', 'a-', 'a.', 'a%20b', 'x'.repeat(254)]) {
+      expect(await refusalOf(await put(name, 'v'))).toEqual({ status: 400, code: 'E_SECRET_NAME' })
+    }
+    expect((await refusalOf(await put('ok', 'v', '?allow-node=nobody'))).code).toBe('E_NODE_NOT_FOUND')
+    expect((await refusalOf(await put('ok', 'v', '?allow-tag=Not+A+Tag'))).code).toBe('E_QUERY_INVALID')
+    expect(
+      (
+        await refusalOf(
+          await admin('POST', '/v1/secrets/nothing/read', { sealTo: 'A'.repeat(43), request: randomId() }),
+        )
+      ).code,
+    ).toBe('E_SECRET_NOT_FOUND')
+  })
+
+  it('leaves no plaintext byte in D1 or KV', async () => {
+    const node = await enrolled('s-canary')
+    const canary = `canary-${randomId()}`
+    await put('canary', canary, '?allow-node=s-canary')
+    await read(node, ['canary'])
+    const rows = await env.DB.prepare('SELECT hex(frame) AS hex FROM secret_versions').all<{ hex: string }>()
+    const hex = [...canary]
+      .map((letter) => letter.charCodeAt(0).toString(16))
+      .join('')
+      .toUpperCase()
+    expect(JSON.stringify(rows.results)).not.toContain(hex)
+    for (const { name } of (await env.CIPHERTEXTS.list()).keys) {
+      expect(await env.CIPHERTEXTS.get(name)).not.toContain(canary)
+    }
+    expect((await env.CIPHERTEXTS.list()).keys.map(({ name }) => name)).toContain('frame:v1:canary:1')
+  })
+
+  it('is not decrypted once a byte of its frame has changed', async () => {
+    const node = await enrolled('s-corrupt')
+    await put('corrupt', 'value', '?allow-node=s-corrupt')
+    await env.DB.prepare("UPDATE secret_versions SET frame = zeroblob(40) WHERE name = 'corrupt'").run()
+    expect(await refusalOf((await fetchSecrets(node, ['corrupt'])).response)).toEqual({
+      status: 500,
+      code: 'E_SECRET_CORRUPT',
+    })
+  })
+
+  it('is bound to the request: a proof cannot be used for another body', async () => {
+    const node = await enrolled('s-bound')
+    const { jwt } = await node.proof('POST', '/v1/node/secrets', JSON.stringify({ names: ['one'] }))
+    const response = await call('/v1/node/secrets', {
+      method: 'POST',
+      headers: { authorization: `Claw ${jwt}` },
+      body: JSON.stringify({ names: ['two'] }),
+    })
+    expect(await refusalOf(response)).toEqual({ status: 401, code: 'E_PROOF_BINDING' })
+  })
+})
+
+describe('the audit trail', () => {
+  it('has an entry for each write, read, list and removal, with actor and request, and no value', async () => {
+    const canary = `canary-${randomId()}`
+    await put('audited', canary)
+    await readAsAdmin('audited')
+    await admin('GET', '/v1/secrets')
+    await admin('DELETE', '/v1/secrets/audited')
+    const text = await (await admin('GET', '/v1/audit?limit=5')).text()
+    const { items } = AuditList.parse(JSON.parse(text))
+    expect(items.map(({ action }) => action)).toEqual([
+      'audit.list',
+      'secret.delete',
+      'secret.list',
+      'secret.read',
+      'secret.write',
+    ])
+    for (const item of items)
+      expect(item).toMatchObject({ actor: 'admin:root', requestId: expect.stringMatching(/^req_/) })
+    expect(text).not.toContain(canary)
+  })
+})

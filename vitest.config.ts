@@ -1,0 +1,62 @@
+/**
+ * The test projects: `gateway` runs inside workerd with real Durable Objects, D1 and KV; `host` runs under Node, next to real sockets and
+ * processes; `e2e` builds whole fleets, one file at a time, because each takes the machine's network namespaces and both cores.
+ */
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
+import { defineConfig } from 'vitest/config'
+import { generateApiToken, hashApiToken } from './crypto/api-token.ts'
+
+const adminToken = generateApiToken()
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: {
+              bindings: {
+                GATEWAY_ORIGINS: 'https://gateway.test https://also.gateway.test',
+                SESSION_SHARDS: '4',
+                MASTER_KEYRING: JSON.stringify({
+                  active: 1,
+                  keys: { 1: randomBytes(32).toString('base64') },
+                }),
+                GATEWAY_SIGNING_KEY: JSON.stringify(
+                  generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }),
+                ),
+                ADMIN_TOKEN_HASH: hashApiToken(adminToken),
+                TEST_ADMIN_TOKEN: adminToken,
+                TEST_MIGRATIONS: await readD1Migrations('./migrations'),
+              },
+            },
+          }),
+        ],
+        test: {
+          name: 'gateway',
+          include: ['test/gateway/**/*.test.ts', 'test/both/**/*.test.ts'],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'host',
+          include: ['test/{both,unit,host,cli,agent,mesh}/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+})
