@@ -1,5 +1,5 @@
 /** Ed25519 identity keys (RFC 8032) and the JWTs they sign. */
-import { importJWK, type JWK, SignJWT } from 'jose'
+import { type CryptoKey, importJWK, type JWK, SignJWT } from 'jose'
 import { ENROL_JWT_TYPE, type EnrolClaims } from '../protocol/http.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { IdentityKey } from '../protocol/ids.ts'
