@@ -1,11 +1,17 @@
 /** `claw`: what the person in charge of a fleet types. */
 import { defineGroup, runMain } from '../host/command-line.ts'
+import { auditCommands } from './commands/audit.ts'
+import { nodeCommands } from './commands/node.ts'
+import { secretCommands } from './commands/secret.ts'
+import { tokenCommands } from './commands/token.ts'
 import { upCommand } from './commands/up.ts'
 
 await runMain(
   defineGroup({
     name: 'claw',
     summary: 'Looks after a fleet of GPU machines.',
-    commands: [upCommand],
+    details: `Without --gateway it talks to the \`claw up\` that runs from this directory (.claw/run.json). Data goes to standard
+output, everything else to standard error; -o json prints data for programs.`,
+    commands: [upCommand, tokenCommands, nodeCommands, secretCommands, auditCommands],
   }),
 )

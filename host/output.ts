@@ -50,3 +50,9 @@ export function ago(date: Date, now: Date): string {
   const span = `${Math.floor(size / length)}${unit}`
   return seconds > 0 ? `${span} ago` : `in ${span}`
 }
+
+/** One thing, a line for each of its properties. */
+export function fields(entries: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...entries.map(([name]) => name.length))
+  return entries.map(([name, value]) => `${name.padEnd(width)}   ${plain(value)}\n`).join('')
+}

@@ -1,0 +1,116 @@
+/** The admin API (protocol/http.ts) as the commands use it. */
+import { z } from 'zod'
+import type { GatewayConnection } from '../host/gateway-connection.ts'
+import {
+  type AuditItem,
+  AuditList,
+  NodeItem,
+  NodeList,
+  SecretItem,
+  SecretList,
+  SecretReadReply,
+  type TokenCreateBody,
+  TokenCreateReply,
+  type TokenItem,
+  TokenList,
+} from '../protocol/http.ts'
+
+const Nothing = z.undefined()
+
+interface Body {
+  readonly type: string
+  readonly content: Uint8Array | string
+}
+
+interface ListPage<Item> {
+  readonly items: Item[]
+  readonly next?: string | undefined
+}
+
+export class AdminClient {
+  readonly #connection: GatewayConnection
+  readonly #authorization: string
+
+  constructor(connection: GatewayConnection, token: string) {
+    this.#connection = connection
+    this.#authorization = `Bearer ${token}`
+  }
+
+  createToken(body: TokenCreateBody) {
+    return this.#call(TokenCreateReply, 'POST', '/v1/tokens', json(body))
+  }
+
+  async tokens(): Promise<TokenItem[]> {
+    return (await this.#call(TokenList, 'GET', '/v1/tokens')).items
+  }
+
+  revokeToken(id: string) {
+    return this.#call(Nothing, 'DELETE', `/v1/tokens/${encodeURIComponent(id)}`)
+  }
+
+  nodes(): Promise<NodeItem[]> {
+    return this.#all<NodeItem>(NodeList, '/v1/nodes')
+  }
+
+  node(name: string): Promise<NodeItem> {
+    return this.#call(NodeItem, 'GET', `/v1/nodes/${encodeURIComponent(name)}`)
+  }
+
+  removeNode(name: string) {
+    return this.#call(Nothing, 'DELETE', `/v1/nodes/${encodeURIComponent(name)}`)
+  }
+
+  /** Without a policy, an existing secret keeps the one it has. */
+  putSecret(
+    name: string,
+    value: Uint8Array,
+    policy: { readonly allowTags: readonly string[]; readonly allowNodes: readonly string[] },
+  ) {
+    const query = new URLSearchParams([
+      ...policy.allowTags.map((tag) => ['allow-tag', tag] as [string, string]),
+      ...policy.allowNodes.map((node) => ['allow-node', node] as [string, string]),
+    ])
+    const path = `/v1/secrets/${encodeURIComponent(name)}${query.size === 0 ? '' : `?${query}`}`
+    return this.#call(SecretItem, 'PUT', path, { type: 'application/octet-stream', content: value })
+  }
+
+  readSecret(name: string, body: { readonly sealTo: string; readonly request: string }) {
+    return this.#call(SecretReadReply, 'POST', `/v1/secrets/${encodeURIComponent(name)}/read`, json(body))
+  }
+
+  secrets(): Promise<SecretItem[]> {
+    return this.#all<SecretItem>(SecretList, '/v1/secrets')
+  }
+
+  removeSecret(name: string) {
+    return this.#call(Nothing, 'DELETE', `/v1/secrets/${encodeURIComponent(name)}`)
+  }
+
+  /** Newest first. */
+  audit(limit: number): Promise<AuditItem[]> {
+    return this.#all<AuditItem>(AuditList, '/v1/audit', limit)
+  }
+
+  async #all<Item>(
+    schema: z.ZodType<ListPage<Item>>,
+    path: string,
+    limit = Number.POSITIVE_INFINITY,
+  ): Promise<Item[]> {
+    const items: Item[] = []
+    let cursor: string | undefined
+    do {
+      const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}`
+      const page: ListPage<Item> = await this.#call(schema, 'GET', path + query)
+      items.push(...page.items)
+      cursor = page.next
+    } while (cursor !== undefined && items.length < limit)
+    return items.slice(0, limit)
+  }
+
+  #call<T>(schema: z.ZodType<T>, method: string, path: string, body?: Body): Promise<T> {
+    const headers = { authorization: this.#authorization, ...(body && { 'content-type': body.type }) }
+    return this.#connection.call(schema, { method, path, headers, ...(body && { body: body.content }) })
+  }
+}
+
+const json = (value: unknown): Body => ({ type: 'application/json', content: JSON.stringify(value) })

@@ -1,0 +1,92 @@
+/** `claw node`: the machines of the fleet. */
+import { defineCommand, defineGroup } from '../../host/command-line.ts'
+import { outputOption } from '../../host/options.ts'
+import { ago, fields, printJson, printJsonList, table } from '../../host/output.ts'
+import type { NodeItem } from '../../protocol/http.ts'
+import { confirmByName, yesOption } from '../confirm.ts'
+import { connectionOptions, withGateway } from '../connection.ts'
+
+const ls = defineCommand({
+  name: 'ls',
+  summary: 'List the nodes',
+  options: { output: outputOption, ...connectionOptions },
+  async run({ options }) {
+    const nodes = await withGateway(options, (client) => client.nodes())
+    if (options.output === 'json') return printJsonList('NodeList', nodes)
+    process.stdout.write(nodeTable(nodes, new Date()))
+  },
+})
+
+const show = defineCommand({
+  name: 'show',
+  summary: 'Show one node',
+  positionals: ['NAME'],
+  options: { output: outputOption, ...connectionOptions },
+  async run({ options, positionals }) {
+    const node = await withGateway(options, (client) => client.node(positionals.NAME))
+    if (options.output === 'json') return printJson(node)
+    process.stdout.write(describe(node, new Date()))
+  },
+})
+
+const rm = defineCommand({
+  name: 'rm',
+  summary: 'Remove a node from the fleet; it can only come back with a new identity',
+  positionals: ['NAME'],
+  options: { yes: yesOption, ...connectionOptions },
+  async run({ options, positionals: { NAME } }) {
+    await confirmByName('the node', NAME, options.yes)
+    await withGateway(options, (client) => client.removeNode(NAME))
+    process.stderr.write(`node ${NAME} is removed\n`)
+  },
+})
+
+export const nodeCommands = defineGroup({
+  name: 'node',
+  plural: 'nodes',
+  summary: 'The machines of the fleet',
+  commands: [ls, show, rm],
+})
+
+const nodeTable = (nodes: readonly NodeItem[], now: Date): string =>
+  table(nodes, [
+    { header: 'NAME', value: ({ name }) => name },
+    { header: 'STATUS', value: ({ status }) => status },
+    { header: 'IPV4', value: ({ ipv4 }) => ipv4 },
+    { header: 'IPV6', value: ({ ipv6 }) => ipv6 },
+    { header: 'TAGS', value: ({ tags }) => tags.join(',') },
+    { header: 'LAST SEEN', value: ({ lastSeen }) => lastSeenText(lastSeen, now) },
+  ])
+
+const describe = (node: NodeItem, now: Date): string =>
+  fields([
+    ['name', node.name],
+    ['id', node.id],
+    ['status', node.status],
+    ['last seen', lastSeenText(node.lastSeen, now)],
+    ['joined', ago(new Date(node.createdAt), now)],
+    ['addresses', `${node.ipv4} ${node.ipv6}`],
+    ['mesh', node.mesh ? 'yes' : 'no'],
+    ['tags', node.tags.join(',') || '-'],
+    ['agent', node.agent],
+    ['identity key', node.keys.identity],
+    ['wireguard key', node.keys.wireguard],
+    ['sealing key', node.keys.sealing],
+    ...healthOf(node),
+  ])
+
+function healthOf({ telemetry }: NodeItem): [string, string][] {
+  if (telemetry === undefined) return []
+  const { load1, memoryTotalBytes, memoryFreeBytes, mesh } = telemetry
+  const lines: [string, string][] = [
+    ['load', load1.toFixed(2)],
+    ['memory', `${gibibytes(memoryTotalBytes - memoryFreeBytes)} of ${gibibytes(memoryTotalBytes)} GiB used`],
+  ]
+  if (mesh !== undefined) lines.push(['peers', `${mesh.reachable} of ${mesh.peers} reachable`])
+  return lines
+}
+
+const lastSeenText = (lastSeen: string | null, now: Date): string =>
+  lastSeen === null ? 'never' : ago(new Date(lastSeen), now)
+
+const gibibytes = (bytes: number): string => (bytes / 2 ** 30).toFixed(1)
