@@ -1,0 +1,64 @@
+/** `clawnode status`: how this node is, from the running agent, or from disk if none runs. */
+import { defineCommand } from '../../host/command-line.ts'
+import { outputOption } from '../../host/options.ts'
+import { ago, printJson, table } from '../../host/output.ts'
+import { EXIT } from '../../host/user-error.ts'
+import { type AgentStatus, askAgent } from '../local-status.ts'
+import { type NodeState, readNodeState } from '../node-state.ts'
+import { directoryOption, stateDirectory } from './directory.ts'
+
+export const statusCommand = defineCommand({
+  name: 'status',
+  summary: 'show whether this node is connected, and its peers',
+  details: 'Exits with 0 if the node is connected to its gateway, else with 3.',
+  options: { output: outputOption, dir: directoryOption },
+  run: async ({ options }) => {
+    const directory = stateDirectory(options.dir)
+    const state = readNodeState(directory)
+    const status = (await askAgent(directory)) ?? stopped(state)
+    if (options.output === 'json') printJson(status)
+    else process.stdout.write(describe(status, new Date()))
+    return status.session === 'connected' ? EXIT.ok : EXIT.degraded
+  },
+})
+
+const stopped = ({ node, gateway }: NodeState): AgentStatus => ({
+  id: node.id,
+  name: node.name,
+  session: 'stopped',
+  since: null,
+  problem: null,
+  gateway: gateway.url,
+  ipv4: node.ipv4,
+  ipv6: node.ipv6,
+  interface: null,
+  peers: [],
+})
+
+function describe(status: AgentStatus, now: Date): string {
+  const since = status.since === null ? '' : ` since ${ago(new Date(status.since), now)}`
+  const rows = [
+    ['name', status.name],
+    ['id', status.id],
+    ['session', `${status.session}${since}`],
+    ...(status.problem === null ? [] : [['problem', `${status.problem.message} (${status.problem.code})`]]),
+    ['gateway', status.gateway],
+    ['addresses', `${status.ipv4}, ${status.ipv6}`],
+    ['interface', status.interface ?? 'none'],
+  ] as const
+  const facts = rows.map(([name = '', value = '']) => `${name.padEnd(12)}${value}\n`).join('')
+  return status.peers.length === 0 ? facts : `${facts}\n${peerTable(status.peers, now)}`
+}
+
+const peerTable = (peers: AgentStatus['peers'], now: Date): string =>
+  table(peers, [
+    { header: 'PEER', value: ({ name }) => name },
+    { header: 'IPV4', value: ({ ipv4 }) => ipv4 },
+    { header: 'IPV6', value: ({ ipv6 }) => ipv6 },
+    { header: 'ENDPOINT', value: ({ endpoint }) => endpoint ?? '-' },
+    { header: 'PATH', value: ({ path }) => path },
+    {
+      header: 'HANDSHAKE',
+      value: ({ lastHandshake }) => (lastHandshake === null ? 'never' : ago(new Date(lastHandshake), now)),
+    },
+  ])

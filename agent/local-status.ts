@@ -1,0 +1,80 @@
+/** What a running agent says of itself on its local socket, and how to ask it. */
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { EXIT, UserError } from '../host/user-error.ts'
+
+/** `sun_path` holds 104 bytes with its final NUL on macOS, 108 on Linux. */
+const MAX_SOCKET_PATH_BYTES = 103
+const TIMEOUT_MS = 5_000
+
+const Peer = z.object({
+  name: z.string(),
+  ipv4: z.string(),
+  ipv6: z.string(),
+  endpoint: z.string().nullable(),
+  path: z.string(),
+  lastHandshake: z.iso.datetime().nullable(),
+})
+
+export const AgentStatus = z.object({
+  id: z.string(),
+  name: z.string(),
+  session: z.enum(['connected', 'connecting', 'offline', 'stopped']),
+  /** Since when it is connected, or since when it is not. Null if no agent runs. */
+  since: z.iso.datetime().nullable(),
+  problem: z.object({ code: z.string(), message: z.string() }).nullable(),
+  gateway: z.string(),
+  ipv4: z.string(),
+  ipv6: z.string(),
+  /** Null without a mesh. */
+  interface: z.string().nullable(),
+  peers: z.array(Peer),
+})
+export type AgentStatus = z.infer<typeof AgentStatus>
+
+export function socketPath(directory: string): string {
+  const path = join(directory, 'agent.sock')
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path
+  throw new UserError({
+    code: 'E_DIRECTORY_TOO_LONG',
+    message: `the path of the state directory is too long for a socket in it`,
+    why: `${path} has more than ${MAX_SOCKET_PATH_BYTES} bytes`,
+    fix: 'choose a shorter --dir',
+    exitCode: EXIT.badConfig,
+  })
+}
+
+/** Undefined if no agent runs on this directory. */
+export function askAgent(directory: string): Promise<AgentStatus | undefined> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      { socketPath: socketPath(directory), path: '/status', timeout: TIMEOUT_MS },
+      async (response) => {
+        try {
+          const chunks: Buffer[] = []
+          for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
+          resolve(AgentStatus.parse(JSON.parse(Buffer.concat(chunks).toString('utf8'))))
+        } catch {
+          reject(unreadable('it runs another version, or is not the agent'))
+        }
+      },
+    )
+    asked.on('timeout', () => asked.destroy(unreadable('it does not answer')))
+    asked.on('error', (error: NodeJS.ErrnoException) => {
+      // A socket nobody listens on is what `kill -9` leaves.
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return resolve(undefined)
+      reject(error instanceof UserError ? error : unreadable(error.code ?? error.message))
+    })
+    asked.end()
+  })
+}
+
+const unreadable = (why: string): UserError =>
+  new UserError({
+    code: 'E_AGENT_SILENT',
+    message: 'an agent runs here, but its status cannot be read',
+    why,
+    fix: 'restart it',
+    exitCode: EXIT.degraded,
+  })

@@ -1,0 +1,16 @@
+/** `clawnode`: the agent on one machine of the fleet. */
+import { defineGroup, runMain } from '../host/command-line.ts'
+import { execCommand } from './commands/exec.ts'
+import { joinCommand } from './commands/join.ts'
+import { runCommand } from './commands/run.ts'
+import { statusCommand } from './commands/status.ts'
+import { versionCommand } from './commands/version.ts'
+
+await runMain(
+  defineGroup({
+    name: 'clawnode',
+    summary:
+      'One machine of a Clawbernetes fleet: its identity, its session with the gateway, its mesh, its secrets.',
+    commands: [joinCommand, runCommand, statusCommand, execCommand, versionCommand],
+  }),
+)

@@ -1,0 +1,83 @@
+/**
+ * The node's three private keys, each in a file of its own (M-2): Ed25519 seed, WireGuard key, sealing key. They are saved before the
+ * node enrols, so that a retry after a lost answer presents the same keys and can only be the same node.
+ */
+import { join } from 'node:path'
+import { base64ToBase64Url, fromBase64Url } from '../crypto/bytes.ts'
+import { importSealingKey } from '../crypto/hpke.ts'
+import { Identity } from '../crypto/identity.ts'
+import { SecretBytes } from '../crypto/secret-bytes.ts'
+import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
+import { createPrivateFile, readPrivateFile } from '../host/private-file.ts'
+import { EXIT, UserError } from '../host/user-error.ts'
+import { SealingKey, WireGuardKey } from '../protocol/ids.ts'
+
+const KEY_BYTES = 32
+
+export interface NodeKeys {
+  readonly identity: Identity
+  readonly wireguard: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }
+  readonly sealing: {
+    readonly privateKey: Awaited<ReturnType<typeof importSealingKey>>
+    readonly publicKey: SealingKey
+  }
+}
+
+/** @throws UserError if a key file is missing, too open or damaged. */
+export const loadKeys = (directory: string): Promise<NodeKeys> =>
+  assemble((name) => readKey(join(directory, name)) ?? missing(join(directory, name)))
+
+/** Makes the keys that are missing. A key that cannot be saved is not used. */
+export const loadOrCreateKeys = (directory: string): Promise<NodeKeys> =>
+  assemble((name, generate) => {
+    const path = join(directory, name)
+    return readKey(path) ?? createKey(path, generate()) ?? readKey(path) ?? missing(path)
+  })
+
+async function assemble(load: (name: string, generate: () => SecretBytes) => SecretBytes): Promise<NodeKeys> {
+  using seed = load('identity.key', Identity.generateSeed)
+  const wireguard = load('wireguard.key', generateX25519)
+  using sealing = load('sealing.key', generateX25519)
+  return {
+    identity: await Identity.fromSeed(seed),
+    wireguard: { privateKey: wireguard, publicKey: WireGuardKey.parse(await x25519PublicKey(wireguard)) },
+    sealing: {
+      privateKey: await importSealingKey(sealing),
+      publicKey: SealingKey.parse(await x25519PublicKey(sealing)),
+    },
+  }
+}
+
+/** Undefined if another process made the file first: its key counts. */
+function createKey(path: string, key: SecretBytes): SecretBytes | undefined {
+  return createPrivateFile(path, `${Buffer.from(key.expose()).toString('base64')}\n`) ? key : undefined
+}
+
+function readKey(path: string): SecretBytes | undefined {
+  const content = readPrivateFile(path)
+  if (content === undefined) return undefined
+  const text = Buffer.from(content).toString('latin1').trimEnd()
+  content.fill(0)
+  const bytes = /^[A-Za-z0-9+/]{43}=$/.test(text) ? fromBase64Url(base64ToBase64Url(text)) : undefined
+  if (bytes?.length !== KEY_BYTES) throw damaged(path)
+  return SecretBytes.take(bytes)
+}
+
+function missing(path: string): never {
+  throw new UserError({
+    code: 'E_KEY_MISSING',
+    message: `the key file ${path} is missing`,
+    fix: 'restore it, or join again in an empty directory as a new node',
+    exitCode: EXIT.badConfig,
+  })
+}
+
+/** Says nothing of the content: a file that was mistaken for a key may hold another secret. */
+const damaged = (path: string): UserError =>
+  new UserError({
+    code: 'E_KEY_INVALID',
+    message: `${path} does not hold a key`,
+    why: 'a key file holds 32 bytes in base64 and a line feed',
+    fix: 'restore the file, or join again in an empty directory as a new node',
+    exitCode: EXIT.badConfig,
+  })

@@ -1,0 +1,169 @@
+/**
+ * Keeps a session with the gateway for as long as the agent runs.
+ *
+ *     connecting ──registered──▶ connected ──lost──▶ offline ──wait──▶ connecting
+ *         └──────────lost────────────────────────────▲
+ *     superseded: a long wait, because the other session may be a clone of this disk
+ *     removed, stopped: the end
+ */
+import type { WebSocket } from 'ws'
+import type { UserError } from '../../host/user-error.ts'
+import type { NodeFrame, RegisterFrame } from '../../protocol/frames.ts'
+import { type Clock, sleep } from '../clock.ts'
+import type { GatewayClock } from '../gateway-clock.ts'
+import type { Log } from '../log.ts'
+import { nextWait, supersededWait } from './backoff.ts'
+import { type PushedFrame, type Registered, Session } from './session.ts'
+import { failed, type SessionEnd } from './session-end.ts'
+
+/** While the gateway is away the log says so once a minute, and at once if the reason changes. */
+const REPEAT_AFTER_MS = 60_000
+
+interface Options {
+  readonly clock: Clock
+  readonly gatewayClock: GatewayClock
+  readonly log: Log
+  /** Opens a socket with a fresh proof. */
+  readonly dial: () => Promise<WebSocket>
+  readonly register: () => RegisterFrame
+  readonly onRegistered: (frame: Registered) => void
+  readonly onFrame: (frame: PushedFrame) => void
+  readonly onLost: () => void
+}
+
+export interface SupervisorStatus {
+  readonly session: 'connecting' | 'connected' | 'offline' | 'stopped'
+  /** Unix milliseconds: since when it is connected, or since when it is not. */
+  readonly since: number
+  /** Why it is not connected. */
+  readonly problem?: { readonly code: string; readonly message: string }
+}
+
+export class SessionSupervisor {
+  readonly #options: Options
+  #session: Session | undefined
+  #status: SupervisorStatus
+  #logged: { readonly code: string; readonly at: number } | undefined
+
+  constructor(options: Options) {
+    this.#options = options
+    this.#status = { session: 'connecting', since: options.clock.now() }
+  }
+
+  get status(): SupervisorStatus {
+    return this.#status
+  }
+
+  /** False if no session is up. */
+  send(frame: NodeFrame): boolean {
+    return this.#session?.send(frame) ?? false
+  }
+
+  /** Runs until the signal aborts, or until the gateway says that this node was removed. */
+  async run(signal: AbortSignal): Promise<'stopped' | 'removed'> {
+    const { clock } = this.#options
+    let failures = 0
+    while (!signal.aborted) {
+      const { end, livedMs } = await this.#attempt(signal)
+      if (end.kind === 'stopped') break
+      if (end.kind === 'removed') return this.#stop('removed')
+      const random = clock.random()
+      const wait =
+        end.kind === 'superseded'
+          ? { delayMs: supersededWait(random), failures }
+          : nextWait(failures, { livedMs, retryAfterMs: end.retryAfterMs }, random)
+      failures = wait.failures
+      this.#report(end, wait.delayMs)
+      await sleep(clock, wait.delayMs, signal)
+    }
+    return this.#stop('stopped')
+  }
+
+  /** One session; a second at once if the first was refused only because of a clock that could be corrected. */
+  async #attempt(
+    signal: AbortSignal,
+  ): Promise<{ readonly end: SessionEnd; readonly livedMs: number | undefined }> {
+    const { gatewayClock, log } = this.#options
+    const first = await this.#runSession(signal)
+    if (first.end.kind !== 'lost' || first.end.gatewayTime === undefined) return first
+    const corrected = gatewayClock.correct(first.end.gatewayTime)
+    if (!corrected.ok) return { ...first, end: { ...first.end, problem: corrected.error } }
+    log.warn("signing by the gateway's clock, not this machine's", { offsetMs: corrected.value.offsetMs })
+    return this.#runSession(signal)
+  }
+
+  async #runSession(
+    signal: AbortSignal,
+  ): Promise<{ readonly end: SessionEnd; readonly livedMs: number | undefined }> {
+    const { clock, log, dial, register, onFrame, onLost } = this.#options
+    this.#setStatus('connecting')
+    let socket: WebSocket
+    try {
+      socket = await dial()
+    } catch (error) {
+      if (!(error instanceof Error)) throw error
+      return { end: failed(error), livedMs: undefined }
+    }
+    const session = new Session({
+      socket,
+      register: register(),
+      clock,
+      log,
+      onRegistered: (frame) => this.#registered(frame),
+      onFrame,
+    })
+    this.#session = session
+    const stop = () => session.stop()
+    signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
+    const end = await session.ended
+    signal.removeEventListener('abort', stop)
+    this.#session = undefined
+    const { livedMs } = session
+    if (livedMs !== undefined) onLost()
+    return { end, livedMs }
+  }
+
+  #registered(frame: Registered): void {
+    const { log, onRegistered } = this.#options
+    this.#logged = undefined
+    this.#setStatus('connected')
+    log.info('session up', { heartbeatMs: frame.settings.heartbeatMs, protocol: frame.protocol })
+    onRegistered(frame)
+  }
+
+  #report(end: Extract<SessionEnd, { kind: 'lost' | 'superseded' }>, delayMs: number): void {
+    const { clock, log } = this.#options
+    const problem = end.kind === 'superseded' ? SUPERSEDED : end.problem
+    this.#setStatus('offline', problem)
+    const repeated =
+      this.#logged?.code === problem.code && clock.elapsed() - this.#logged.at < REPEAT_AFTER_MS
+    if (repeated) return
+    this.#logged = { code: problem.code, at: clock.elapsed() }
+    const { code, why, fix } = problem
+    log.warn(problem.message, { code, why, fix, nextAttemptMs: Math.round(delayMs) })
+  }
+
+  #stop<T extends 'stopped' | 'removed'>(outcome: T): T {
+    this.#setStatus('stopped')
+    return outcome
+  }
+
+  #setStatus(session: SupervisorStatus['session'], problem?: Pick<UserError, 'code' | 'message'>): void {
+    // What was wrong stays visible while the next attempt is under way.
+    const shown = problem ?? (session === 'connecting' ? this.#status.problem : undefined)
+    const turned = (session === 'connected') !== (this.#status.session === 'connected')
+    this.#status = {
+      session,
+      since: turned ? this.#options.clock.now() : this.#status.since,
+      ...(shown !== undefined && { problem: { code: shown.code, message: shown.message } }),
+    }
+  }
+}
+
+const SUPERSEDED = {
+  code: 'E_SESSION_SUPERSEDED',
+  message: 'another session of this node took over',
+  why: 'another agent runs with a copy of this state directory',
+  fix: 'stop one of the two; a cloned machine joins anew from an empty state directory',
+} as const

@@ -1,0 +1,281 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { GatewayClock } from '../../agent/gateway-clock.ts'
+import { openJoinedNode } from '../../agent/joined-node.ts'
+import { createLog } from '../../agent/log.ts'
+import type { NodeClient } from '../../agent/node-client.ts'
+import { SUPERSEDED_WAIT_MS } from '../../agent/session/backoff.ts'
+import type { PushedFrame } from '../../agent/session/session.ts'
+import { SessionSupervisor } from '../../agent/session/supervisor.ts'
+import type { GatewayConnection } from '../../host/gateway-connection.ts'
+import { CLOSE } from '../../protocol/frames.ts'
+import { RECONNECT_STABLE_MS } from '../../protocol/limits.ts'
+import type { FakeGateway } from '../support/fake-gateway.ts'
+import { ManualClock } from '../support/manual-clock.ts'
+import { joinedDirectory } from './joined-directory.ts'
+import { startGateway } from './start-gateway.ts'
+
+const HEARTBEAT_MS = 15_000
+const MINUTE = 60_000
+
+let gateway: FakeGateway
+let clock: ManualClock
+let agent: Agent
+
+class Agent {
+  readonly lines: string[] = []
+  readonly frames: PushedFrame[] = []
+  readonly outcome: Promise<'stopped' | 'removed'>
+  readonly supervisor: SessionSupervisor
+  readonly connection: GatewayConnection
+  readonly stop: () => void
+  lost = 0
+  readonly #watchers: (() => void)[] = []
+
+  constructor(connection: GatewayConnection, client: NodeClient, gatewayClock: GatewayClock) {
+    const controller = new AbortController()
+    this.connection = connection
+    this.stop = () => controller.abort()
+    this.supervisor = new SessionSupervisor({
+      clock,
+      gatewayClock,
+      log: createLog({ level: 'debug', write: (line) => this.lines.push(line), now: () => clock.now() }),
+      dial: async () => connection.webSocket('/v1/session', await client.upgradeHeaders('/v1/session')),
+      register: () => ({ type: 'register', protocol: 1, agent: 'clawnode/test', mesh: false }),
+      onRegistered: () => this.#look(),
+      onFrame: (frame) => {
+        this.frames.push(frame)
+        this.#look()
+      },
+      onLost: () => this.lost++,
+    })
+    this.outcome = this.supervisor.run(controller.signal)
+  }
+
+  /** Resolves when the agent knows that its session is up. */
+  up(): Promise<void> {
+    return this.#until(() => this.supervisor.status.session === 'connected')
+  }
+
+  /** Resolves when this many frames were handed on. */
+  pushed(count: number): Promise<void> {
+    return this.#until(() => this.frames.length >= count)
+  }
+
+  #until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve()
+    return new Promise((resolve) => this.#watchers.push(() => condition() && resolve()))
+  }
+
+  #look(): void {
+    for (const look of this.#watchers) look()
+  }
+}
+
+/** An agent that has enrolled and begins to dial. */
+async function startAgent(): Promise<Agent> {
+  const { connection, client, gatewayClock } = await openJoinedNode(await joinedDirectory(gateway), clock)
+  return new Agent(connection, client, gatewayClock)
+}
+
+beforeEach(async () => {
+  gateway = await startGateway()
+  clock = new ManualClock()
+  gateway.now = () => clock.now() - clock.skewMs
+})
+
+afterEach(async () => {
+  agent?.stop()
+  agent?.connection.close()
+  await gateway.close()
+})
+
+/** The agent's next wait before it dials again. */
+const nextWait = () => clock.scheduled((ms) => ms !== 10_000)
+
+describe('a session', () => {
+  test('registers, pings, is pushed to, and says goodbye', async () => {
+    agent = await startAgent()
+    const session = await gateway.registered(HEARTBEAT_MS)
+    await agent.up()
+    expect(session.frames[0]).toEqual({ type: 'register', protocol: 1, agent: 'clawnode/test', mesh: false })
+    expect(agent.supervisor.status).toEqual({ session: 'connected', since: clock.now() })
+
+    clock.advance(HEARTBEAT_MS)
+    await session.until(() => session.pings === 1)
+    session.send({ type: 'ack', n: 7 })
+    session.send({ type: 'something_new', with: 'fields' } as { type: string })
+    session.send('no json')
+    session.send({ type: 'ack', n: -1 })
+    session.send({ type: 'ack', n: 8 })
+    await agent.pushed(2)
+    expect(agent.supervisor.send({ type: 'mesh_resync' })).toBe(true)
+    await session.frame('mesh_resync')
+
+    agent.stop()
+    expect(await session.closed).toBe(CLOSE.normal)
+    expect(await agent.outcome).toBe('stopped')
+    expect(agent.frames).toEqual([
+      { type: 'ack', n: 7 },
+      { type: 'ack', n: 8 },
+    ])
+    expect(agent.supervisor.status.session).toBe('stopped')
+    expect(agent.supervisor.send({ type: 'mesh_resync' })).toBe(false)
+    expect(agent.lost).toBe(1)
+  })
+
+  test('whose pings go unanswered three times is dropped, and a new one begins (X14)', async () => {
+    agent = await startAgent()
+    const session = await gateway.registered(HEARTBEAT_MS)
+    await agent.up()
+    session.answersPings = false
+    const wait = nextWait()
+    for (let beat = 1; beat <= 3; beat++) {
+      clock.advance(beat === 1 ? HEARTBEAT_MS / 2 : HEARTBEAT_MS)
+      await session.until(() => session.pings === beat)
+    }
+    clock.advance(HEARTBEAT_MS)
+    await session.closed
+    clock.advance(await wait)
+    await gateway.registered()
+    expect(agent.lines.join('')).toContain('E_SESSION_SILENT')
+  })
+
+  test('that the gateway never confirms is dropped', async () => {
+    agent = await startAgent()
+    const deadline = clock.scheduled((ms) => ms === 10_000)
+    const session = await gateway.session()
+    await session.frame('register')
+    const wait = nextWait()
+    clock.advance(await deadline)
+    expect(await wait).toBeGreaterThan(0)
+  })
+})
+
+describe('after a loss', () => {
+  test('the wait is spread, grows while the gateway refuses, and shrinks only after two stable minutes', async () => {
+    agent = await startAgent()
+    let session = await gateway.registered()
+    await agent.up()
+    clock.advance(RECONNECT_STABLE_MS)
+    let wait = nextWait()
+    session.terminate()
+    expect(await wait).toBe(7_500)
+
+    gateway.refusal = { code: 'E_UNAVAILABLE' }
+    const waits = []
+    for (let attempt = 0; attempt < 6; attempt++) {
+      clock.advance(await wait)
+      wait = nextWait()
+      waits.push(await wait)
+    }
+    expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000])
+    expect(agent.supervisor.status).toMatchObject({ session: 'offline', problem: { code: 'E_UNAVAILABLE' } })
+
+    gateway.refusal = undefined
+    clock.advance(30_000)
+    session = await gateway.registered()
+    await agent.up()
+    wait = nextWait()
+    session.terminate()
+    expect(await wait).toBe(30_000)
+  })
+
+  test('Retry-After is a lower bound', async () => {
+    gateway.refusal = { code: 'E_UNAVAILABLE', headers: { 'retry-after': '300' } }
+    const wait = nextWait()
+    agent = await startAgent()
+    expect(await wait).toBe(301_000)
+  })
+
+  test('a gateway that is away makes one log line a minute', async () => {
+    agent = await startAgent()
+    const session = await gateway.registered()
+    await agent.up()
+    gateway.refusal = { code: 'E_UNAVAILABLE' }
+    let wait = nextWait()
+    session.terminate()
+    const before = clock.elapsed()
+    while (clock.elapsed() - before < 20 * MINUTE) {
+      clock.advance(await wait)
+      wait = nextWait()
+      await wait
+    }
+    const warnings = agent.lines.filter((line) => line.includes('E_UNAVAILABLE'))
+    expect(warnings.length).toBeLessThanOrEqual(21)
+    expect(warnings.length).toBeGreaterThanOrEqual(10)
+  })
+
+  test('of the gateway’s own making, its reason is kept', async () => {
+    agent = await startAgent()
+    const session = await gateway.session()
+    await session.frame('register')
+    const wait = nextWait()
+    session.send({ type: 'error', code: 'E_PROTOCOL_VERSION', message: 'update the agent' })
+    session.close(CLOSE.violations)
+    await wait
+    expect(agent.supervisor.status.problem).toEqual({
+      code: 'E_PROTOCOL_VERSION',
+      message: 'update the agent',
+    })
+  })
+})
+
+describe('an end that is not a loss', () => {
+  test('another session of the same identity makes the agent wait long and warn', async () => {
+    agent = await startAgent()
+    const session = await gateway.registered()
+    await agent.up()
+    const wait = nextWait()
+    session.send({ type: 'error', code: 'E_SESSION_SUPERSEDED', message: 'a newer session' })
+    session.close(CLOSE.superseded)
+    expect(await wait).toBe(1.5 * SUPERSEDED_WAIT_MS)
+    expect(agent.lines.join('')).toContain('cloned machine')
+  })
+
+  test.each(['frame', 'close code', 'upgrade'])('a node that was removed stops, told by %s', async (how) => {
+    agent = await startAgent()
+    const session = await gateway.registered()
+    await agent.up()
+    if (how === 'frame') session.send({ type: 'revoked' })
+    if (how === 'close code') session.close(CLOSE.removed)
+    if (how === 'upgrade') {
+      gateway.refusal = { code: 'E_NODE_REMOVED' }
+      const wait = nextWait()
+      session.terminate()
+      clock.advance(await wait)
+    }
+    expect(await agent.outcome).toBe('removed')
+    expect(agent.supervisor.status.session).toBe('stopped')
+  })
+
+  test('a stop while it waits is a stop at once', async () => {
+    gateway.refusal = { code: 'E_UNAVAILABLE' }
+    const wait = nextWait()
+    agent = await startAgent()
+    await wait
+    agent.stop()
+    expect(await agent.outcome).toBe('stopped')
+    expect(clock.pending).toBe(0)
+  })
+})
+
+describe('a clock that is off', () => {
+  test.each([-5, 5])('by %i minutes is corrected without a wait', async (minutes) => {
+    clock.skewMs = minutes * MINUTE
+    agent = await startAgent()
+    await gateway.registered()
+    await agent.up()
+    expect(gateway.requests.filter((request) => request === 'GET /v1/session')).toHaveLength(2)
+  })
+
+  test.each([-20, 20])('by %i minutes is reported, with the gateway’s time', async (minutes) => {
+    clock.skewMs = minutes * MINUTE
+    const wait = nextWait()
+    agent = await startAgent()
+    await wait
+    const { problem } = agent.supervisor.status
+    expect(problem?.code).toBe('E_CLOCK_SKEW')
+    expect(problem?.message).toContain(new Date(gateway.now()).toISOString())
+    expect(problem?.message).toContain(minutes < 0 ? 'behind' : 'ahead')
+  })
+})

@@ -1,0 +1,80 @@
+/** Runs the real `clawnode` as a process. Every process a test starts is gone when the test is. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { onTestFinished } from 'vitest'
+
+const ENTRY = join(import.meta.dirname, '../../agent/main.ts')
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export interface Output extends Ended {
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export class Clawnode {
+  readonly ended: Promise<Ended>
+  readonly child: ChildProcess
+  stdout = ''
+  readonly stderrLines: string[] = []
+  readonly #watchers = new Set<() => void>()
+
+  constructor(
+    args: readonly string[],
+    { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
+  ) {
+    this.child = spawn(process.execPath, [ENTRY, ...args], { env: { ...process.env, ...env } })
+    this.child.stdin?.on('error', () => {}).end(input)
+    this.child.stdout?.on('data', (chunk: Buffer) => {
+      this.stdout += chunk.toString()
+      this.#look()
+    })
+    if (this.child.stderr !== null) {
+      createInterface(this.child.stderr).on('line', (line) => {
+        this.stderrLines.push(line)
+        this.#look()
+      })
+    }
+    this.ended = new Promise((resolve) =>
+      this.child.once('close', (code, signal) => resolve({ code, signal })),
+    )
+    void this.ended.then(() => this.#look())
+    onTestFinished(async () => {
+      this.child.kill('SIGKILL')
+      await this.ended
+    })
+  }
+
+  /** Resolves once the output holds the text. @throws Error if the process ends first. */
+  async prints(text: string): Promise<void> {
+    const found = () => this.stdout.includes(text) || this.stderrLines.some((line) => line.includes(text))
+    await new Promise<void>((resolve) => {
+      const look = () => {
+        if (!found() && this.child.exitCode === null && this.child.signalCode === null) return
+        this.#watchers.delete(look)
+        resolve()
+      }
+      this.#watchers.add(look)
+      look()
+    })
+    if (!found()) throw new Error(`ended before it printed ${text}:\n${this.stderrLines.join('\n')}`)
+  }
+
+  #look(): void {
+    for (const look of this.#watchers) look()
+  }
+}
+
+/** Runs it to its end. */
+export async function clawnode(
+  args: readonly string[],
+  options?: { input?: string; env?: NodeJS.ProcessEnv },
+): Promise<Output> {
+  const process = new Clawnode(args, options)
+  const { code, signal } = await process.ended
+  return { code, signal, stdout: process.stdout, stderr: process.stderrLines.join('\n') }
+}

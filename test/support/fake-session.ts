@@ -1,0 +1,79 @@
+/** The gateway's end of one session, in a test's hands. */
+import { type RawData, WebSocket } from 'ws'
+import { type GatewayFrame, NodeFrame, PING, PONG, type RegisterFrame } from '../../protocol/frames.ts'
+import type { FleetId, Ipv4, NodeId } from '../../protocol/ids.ts'
+
+interface Registration {
+  readonly fleet: FleetId
+  readonly ip4: Ipv4
+  readonly time: number
+}
+
+export class FakeSession {
+  readonly node: NodeId
+  /** Every frame of the node, in order; the first is `register`. */
+  readonly frames: NodeFrame[] = []
+  readonly closed: Promise<number>
+  pings = 0
+  answersPings = true
+  readonly #socket: WebSocket
+  readonly #watchers = new Set<() => void>()
+
+  constructor(socket: WebSocket, node: NodeId) {
+    this.#socket = socket
+    this.node = node
+    this.closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.on('message', (data) => this.#receive(data))
+  }
+
+  send(frame: GatewayFrame | { readonly type: string } | string): void {
+    this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame))
+  }
+
+  /** Answers the node's `register`. */
+  async register({ fleet, ip4, time }: Registration, heartbeatMs = 15_000): Promise<RegisterFrame> {
+    const register = await this.frame('register')
+    const settings = { heartbeatMs, telemetryMs: 60_000 }
+    this.send({ type: 'registered', protocol: 1, settings, fleet, ip4, time })
+    return register
+  }
+
+  /** The first frame of this type, now or later. */
+  async frame<T extends NodeFrame['type']>(type: T): Promise<Extract<NodeFrame, { type: T }>> {
+    await this.until(() => this.frames.some((frame) => frame.type === type))
+    const found = this.frames.find((frame): frame is Extract<NodeFrame, { type: T }> => frame.type === type)
+    if (found === undefined) throw new Error('unreachable')
+    return found
+  }
+
+  /** Looks again whenever something has come from the node. */
+  until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve()
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!condition()) return
+        this.#watchers.delete(look)
+        resolve()
+      }
+      this.#watchers.add(look)
+    })
+  }
+
+  close(code: number): void {
+    this.#socket.close(code)
+  }
+
+  /** As a gateway that vanishes. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  #receive(data: RawData): void {
+    const text = data.toString()
+    if (text === PING) {
+      this.pings++
+      if (this.answersPings && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(PONG)
+    } else this.frames.push(NodeFrame.parse(JSON.parse(text)))
+    for (const look of this.#watchers) look()
+  }
+}
