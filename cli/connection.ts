@@ -1,7 +1,7 @@
 /** Where the gateway is, whom to trust and with which token: from flags, else the environment, else a `claw up` in this directory. */
 import { readCaFile } from '../host/ca-file.ts'
 import { GatewayConnection } from '../host/gateway-connection.ts'
-import { parseGatewayUrl } from '../host/gateway-url.ts'
+import { type GatewayUrl, parseGatewayUrl } from '../host/gateway-url.ts'
 import type { OptionSpecs } from '../host/options.ts'
 import { readPrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
@@ -25,7 +25,7 @@ export interface ConnectionOptions {
 }
 
 interface Place {
-  readonly gateway: string
+  readonly url: GatewayUrl
   readonly ca: string | undefined
   readonly tokenFile: string
 }
@@ -35,8 +35,7 @@ export async function withGateway<T>(
   options: ConnectionOptions,
   use: (client: AdminClient) => Promise<T>,
 ): Promise<T> {
-  const { gateway, ca, tokenFile } = findGateway(options, process.env)
-  const url = parseGatewayUrl(gateway)
+  const { url, ca, tokenFile } = findGateway(options, process.env)
   const connection = new GatewayConnection({ url, ca: ca === undefined ? undefined : readCaFile(ca) })
   try {
     return await use(new AdminClient(connection, readToken(tokenFile)))
@@ -54,11 +53,12 @@ export function findGateway(
   const gateway = options.gateway ?? env['CLAW_GATEWAY']
   const ca = options.ca ?? env['CLAW_CA']
   const tokenFile = options['token-file'] ?? env['CLAW_TOKEN_FILE']
-  if (gateway !== undefined) return { gateway, ca, tokenFile: tokenFile ?? missingToken() }
+  if (gateway !== undefined)
+    return { url: parseGatewayUrl(gateway), ca, tokenFile: tokenFile ?? missingToken() }
 
   const local = readRunFile(directory)
   if (local?.url === undefined) throw noGateway()
-  return { gateway: local.url, ca: ca ?? local.ca, tokenFile: tokenFile ?? local.adminTokenFile }
+  return { url: parseGatewayUrl(local.url), ca: ca ?? local.ca, tokenFile: tokenFile ?? local.adminTokenFile }
 }
 
 function readToken(path: string): string {

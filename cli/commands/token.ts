@@ -3,6 +3,7 @@ import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, printJson, printJsonList, table } from '../../host/output.ts'
 import { TokenCreateBody, type TokenItem } from '../../protocol/http.ts'
+import { MAX_TAGS, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from '../../protocol/limits.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { parseDuration } from '../duration.ts'
 
@@ -20,8 +21,7 @@ const create = defineCommand({
   async run({ options }) {
     const uses = /^[0-9]+$/.test(options.uses) ? Number(options.uses) : Number.NaN
     const body = TokenCreateBody.safeParse({ tags: options.tag, ttlMs: parseDuration(options.ttl), uses })
-    if (!body.success)
-      throw usageError(body.error.issues.map(describeIssue).join('; '), 'claw token create --help')
+    if (!body.success) throw usageError(body.error.issues.map(ruleOf).join('; '), 'claw token create --help')
     const created = await withGateway(options, (client) => client.createToken(body.data))
     if (options.output === 'json') return printJson(created)
     process.stdout.write(`${created.token}\n`)
@@ -70,12 +70,11 @@ const tokenTable = (tokens: readonly TokenItem[], now: Date): string =>
     { header: 'EXPIRES', value: ({ expiresAt }) => ago(new Date(expiresAt), now) },
   ])
 
-const FLAGS: Readonly<Record<string, string>> = { tags: '--tag', ttlMs: '--ttl', uses: '--uses' }
+const RULES: Readonly<Record<string, string>> = {
+  tags: `--tag is 1 to 63 of a-z 0-9 _ . : -, at most ${MAX_TAGS} times`,
+  ttlMs: `--ttl is from 1s to ${MAX_TOKEN_TTL_MS / 86_400_000}d`,
+  uses: `--uses is a whole number from 1 to ${MAX_TOKEN_USES}`,
+}
 
-const describeIssue = ({
-  path,
-  message,
-}: {
-  readonly path: readonly PropertyKey[]
-  readonly message: string
-}): string => `${FLAGS[String(path[0])] ?? 'a flag'}: ${message}`
+const ruleOf = ({ path }: { readonly path: readonly PropertyKey[] }): string =>
+  RULES[String(path[0])] ?? 'a flag is wrong'
