@@ -1,0 +1,154 @@
+/**
+ * Makes and removes the WireGuard interface: the kernel's where there is one, else wireguard-go's. Either outlives the agent, and the
+ * next agent takes it over as it is, so that a crash or an update of the control plane costs no packet.
+ */
+import { readFileSync } from 'node:fs'
+import { EXIT, UserError } from '../../host/user-error.ts'
+import type { WireGuardKey } from '../../protocol/ids.ts'
+import { CommandError, type Commands } from './exec.ts'
+import { InterfaceRecord } from './interface-record.ts'
+import { findLink, type Link } from './link.ts'
+import { poll } from './poll.ts'
+import { type Privileges, requireTools, requireUserspace, systemPrivileges } from './prerequisites.ts'
+import { WireGuardDevice } from './wg.ts'
+import type { DeviceState } from './wg-dump.ts'
+
+const START_TIMEOUT_MS = 5_000
+const END_TIMEOUT_MS = 2_000
+
+export interface WireGuardBackend {
+  /** Undefined until the interface is there. */
+  readonly kind: 'kernel' | 'userspace' | undefined
+  /** @throws UserError if the interface is another's, or cannot be made. */
+  ensure(): Promise<'created' | 'adopted'>
+  remove(): Promise<void>
+}
+
+interface Options {
+  readonly commands: Commands
+  readonly iface: string
+  /** The node's own key: an interface that holds it is ours. */
+  readonly publicKey: WireGuardKey
+  readonly stateDirectory: string
+  /** Not the kernel's. An interface of ours that is already there is taken over whatever it is. */
+  readonly userspace: boolean
+  readonly privileges?: Privileges
+}
+
+export class SystemBackend implements WireGuardBackend {
+  readonly #options: Options
+  readonly #record: InterfaceRecord
+  readonly #device: WireGuardDevice
+  #kind: 'kernel' | 'userspace' | undefined
+
+  constructor(options: Options) {
+    this.#options = options
+    this.#record = new InterfaceRecord(options.stateDirectory, options.iface)
+    this.#device = new WireGuardDevice(options.commands, options.iface)
+  }
+
+  get kind(): 'kernel' | 'userspace' | undefined {
+    return this.#kind
+  }
+
+  async ensure(): Promise<'created' | 'adopted'> {
+    const { commands, iface, privileges = systemPrivileges() } = this.#options
+    await requireTools(commands, privileges)
+    const link = await findLink(commands, iface)
+    if (link !== undefined) {
+      await this.#adopt(link)
+      return 'adopted'
+    }
+    this.#record.write({ iface })
+    const pid = (await this.#createInKernel()) ? undefined : await this.#startUserspace(privileges)
+    this.#kind = pid === undefined ? 'kernel' : 'userspace'
+    const made = await findLink(commands, iface)
+    this.#record.write({ iface, ...(made && { index: made.index }), ...(pid !== undefined && { pid }) })
+    return 'created'
+  }
+
+  async remove(): Promise<void> {
+    const { commands, iface } = this.#options
+    const pid = this.#record.read()?.pid
+    if ((await findLink(commands, iface)) !== undefined)
+      await commands.run('ip', ['link', 'delete', 'dev', iface])
+    // Without its interface wireguard-go ends by itself.
+    if (pid !== undefined && this.#isWireguardGo(pid)) await this.#awaitEnd(pid)
+    this.#record.remove()
+    this.#kind = undefined
+  }
+
+  async #adopt(link: Link): Promise<void> {
+    const { iface, publicKey } = this.#options
+    const record = this.#record.read()
+    const noted = record !== undefined && (record.index === undefined || record.index === link.index)
+    // An agent killed while wireguard-go was starting leaves it on its way up.
+    const state = await poll(() => this.#readIfThere(), noted ? START_TIMEOUT_MS : 0)
+    if (state === undefined) throw taken(iface, 'it is not a WireGuard interface, or nothing answers for it')
+    const { publicKey: found } = state
+    // A note made before the interface existed proves only that nobody has yet given it another key.
+    const ours = found === publicKey || (noted && (found === undefined || record.index !== undefined))
+    if (!ours) throw taken(iface, "its key is not this node's")
+    this.#kind = link.kind === 'wireguard' ? 'kernel' : 'userspace'
+  }
+
+  async #createInKernel(): Promise<boolean> {
+    const { commands, iface, userspace } = this.#options
+    if (userspace) return false
+    try {
+      await commands.run('ip', ['link', 'add', 'dev', iface, 'type', 'wireguard'])
+      return true
+    } catch (error) {
+      if (error instanceof CommandError) return false
+      throw error
+    }
+  }
+
+  /** @returns its process id. */
+  async #startUserspace(privileges: Privileges): Promise<number> {
+    const { commands, iface } = this.#options
+    await requireUserspace(commands, privileges)
+    const { pid, ended } = await commands.launch('wireguard-go', ['-f', iface])
+    this.#record.write({ iface, pid })
+    if ((await poll(() => this.#readIfThere(), START_TIMEOUT_MS, ended)) !== undefined) return pid
+    throw new UserError({
+      code: 'E_MESH_START',
+      message: `wireguard-go did not bring up the interface ${iface}`,
+      why: ended.aborted ? 'it ended at once' : `it was not ready within ${START_TIMEOUT_MS / 1000} s`,
+      fix: `run \`wireguard-go -f ${iface}\` to see what it says, or run with --no-mesh`,
+    })
+  }
+
+  async #readIfThere(): Promise<DeviceState | undefined> {
+    try {
+      return await this.#device.read()
+    } catch (error) {
+      if (error instanceof CommandError) return undefined
+      throw error
+    }
+  }
+
+  async #awaitEnd(pid: number): Promise<void> {
+    const ended = () => (this.#isWireguardGo(pid) ? undefined : true)
+    if ((await poll(ended, END_TIMEOUT_MS)) === undefined) process.kill(pid, 'SIGKILL')
+  }
+
+  /** Process ids are reused: this one must still be the program that was started, for this interface. */
+  #isWireguardGo(pid: number): boolean {
+    try {
+      const [program, ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+      return program?.endsWith('wireguard-go') === true && args.includes(this.#options.iface)
+    } catch {
+      return false
+    }
+  }
+}
+
+const taken = (iface: string, why: string): UserError =>
+  new UserError({
+    code: 'E_INTERFACE_TAKEN',
+    message: `there is already an interface ${iface} that is not this node's`,
+    why,
+    fix: 'choose another name with --interface, or remove that interface',
+    exitCode: EXIT.conflict,
+  })

@@ -1,0 +1,45 @@
+/** What a restarted agent needs to reach its peers while the gateway is away. The caller keeps the text, readable by its user alone. */
+import { z } from 'zod'
+import { Endpoint, NodeId } from '../../protocol/ids.ts'
+import { MeshMap } from './map.ts'
+
+const Known = z.strictObject({
+  endpoints: z.array(Endpoint),
+  /** When the peer said so, by its own clock in Unix milliseconds. */
+  at: z.int(),
+  /** The endpoint of the last good handshake, which WireGuard may have learned by itself. */
+  worked: Endpoint.optional(),
+})
+/** What is known of where a peer is. */
+export type Known = z.infer<typeof Known>
+
+const Stored = z.strictObject({
+  version: z.literal(1),
+  map: z.unknown(),
+  known: z.array(z.tuple([NodeId, Known])),
+})
+
+export interface MeshCache {
+  readonly map: MeshMap
+  readonly known: Map<NodeId, Known>
+}
+
+export const emptyCache = (): MeshCache => ({ map: new MeshMap(), known: new Map() })
+
+export const formatCache = ({ map, known }: MeshCache): string =>
+  JSON.stringify({ version: 1, map, known: [...known].filter(([id]) => map.peers.has(id)) })
+
+/** Undefined if it cannot be read: the gateway has it all, and sends it anew. */
+export function parseCache(text: string): MeshCache | undefined {
+  const stored = Stored.safeParse(parseJson(text))
+  const map = stored.success ? MeshMap.parse(stored.data.map) : undefined
+  return stored.success && map !== undefined ? { map, known: new Map(stored.data.known) } : undefined
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

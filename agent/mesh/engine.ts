@@ -1,0 +1,283 @@
+/**
+ * The mesh on this node: keeps the WireGuard interface in step with the map the gateway sends, and tells the peers where this node is.
+ *
+ * It needs the gateway for news only. Map and endpoints are cached, the interface outlives the agent, and a failed command is tried
+ * again without anyone's help.
+ */
+import type { BlockList } from 'node:net'
+import type { importSealingKey } from '../../crypto/hpke.ts'
+import type { SecretBytes } from '../../crypto/secret-bytes.ts'
+import { UserError } from '../../host/user-error.ts'
+import { fleetIpv6Prefix, nodeIpv6 } from '../../protocol/addresses.ts'
+import type { Endpoint, FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
+import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
+import type { Clock, Timer } from '../clock.ts'
+import type { Log } from '../log.ts'
+import { Announcer } from './announcer.ts'
+import type { WireGuardBackend } from './backend.ts'
+import { emptyCache, formatCache, parseCache } from './cache.ts'
+import { DelayedSave } from './delayed-save.ts'
+import { DevicePeers } from './device-peers.ts'
+import { ownEndpoints } from './endpoints.ts'
+import { CommandError, type Commands } from './exec.ts'
+import { MeshInterface } from './interface.ts'
+import { ranges } from './ip-ranges.ts'
+import { readLocalAddresses } from './local-addresses.ts'
+import { type FoldResult, MeshMap } from './map.ts'
+import { PeerPaths } from './peer-paths.ts'
+import type { PeerStatus } from './peer-status.ts'
+import { SerialTask } from './serial-task.ts'
+import { type IgnoredSignals, type SealedSignal, Signals } from './signals.ts'
+import { WireGuardDevice } from './wg.ts'
+
+/** How often to look at the interface while a candidate may answer any moment, and otherwise. */
+const SEARCH_TICK_MS = 1_000
+const IDLE_TICK_MS = 10_000
+
+export interface MeshEngineOptions {
+  readonly fleet: { readonly id: FleetId; readonly ipv4Range: string }
+  readonly self: {
+    readonly id: NodeId
+    readonly ipv4: Ipv4
+    readonly wireguard: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }
+    readonly sealing: { readonly privateKey: Awaited<ReturnType<typeof importSealingKey>> }
+  }
+  readonly iface: string
+  readonly listenPort: number
+  /** An endpoint of ours that no interface shows, such as a forwarded port. */
+  readonly publicEndpoint?: Endpoint | undefined
+  readonly backend: WireGuardBackend
+  readonly commands: Commands
+  readonly clock: Clock
+  readonly log: Log
+  readonly loadCache: () => string | undefined
+  /** The text names every peer and where it is: for this user's eyes only. */
+  readonly saveCache: (text: string) => void
+  /** At most a frame's worth at a time. Pacing is the caller's. */
+  readonly sendSignals: (signals: SealedSignal[]) => void
+}
+
+export interface MeshStatus {
+  readonly interface: string
+  readonly backend: 'kernel' | 'userspace' | undefined
+  readonly position: MeshPosition | undefined
+  readonly peers: readonly PeerStatus[]
+  readonly ignoredSignals: IgnoredSignals
+  /** Why the interface is not as it should be; undefined if it is. */
+  readonly lastError: string | undefined
+}
+
+export class MeshEngine {
+  readonly #options: MeshEngineOptions
+  readonly #fleetRanges: BlockList
+  readonly #interface: MeshInterface
+  readonly #devicePeers: DevicePeers
+  readonly #signals: Signals
+  readonly #announcer: Announcer
+  readonly #paths: PeerPaths
+  readonly #apply: SerialTask
+  readonly #save: DelayedSave
+  #map = new MeshMap()
+  /** False after a failure: the interface may be gone, and is looked after before anything else. */
+  #interfaceUp = false
+  #reachable = 0
+  #tick: Timer | undefined
+  #stopped = false
+
+  constructor(options: MeshEngineOptions) {
+    const { fleet, self, clock, commands, backend, listenPort, log } = options
+    this.#options = options
+    const ipv6Range = fleetIpv6Prefix(fleet.id)
+    this.#fleetRanges = ranges(fleet.ipv4Range, ipv6Range)
+    const device = new WireGuardDevice(commands, options.iface)
+    const now = () => clock.now()
+    this.#interface = new MeshInterface({
+      commands,
+      backend,
+      device,
+      keys: self.wireguard,
+      listenPort,
+      ipv4: self.ipv4,
+      ipv6: nodeIpv6(fleet.id, self.id),
+      ipv4Range: fleet.ipv4Range,
+      ipv6Range,
+    })
+    this.#signals = new Signals({
+      fleet: fleet.id,
+      self: self.id,
+      sealingKey: self.sealing.privateKey,
+      now,
+    })
+    this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
+    this.#save = new DelayedSave(clock, () => this.#saveCache())
+    this.#paths = new PeerPaths(this.#fleetRanges)
+    this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, now })
+    this.#apply = new SerialTask(
+      clock,
+      () => this.#reconcile(),
+      (problem) => log.warn('the mesh interface could not be brought up to date', { problem }),
+    )
+  }
+
+  /** Where the map is; to be sent with `register` and `mesh_resync`. */
+  get position(): MeshPosition | undefined {
+    return this.#map.position
+  }
+
+  /** As last seen, at most some seconds ago. */
+  get reachability(): { readonly peers: number; readonly reachable: number } {
+    return { peers: this.#peers().length, reachable: this.#reachable }
+  }
+
+  /**
+   * Brings the interface up as it was last known to be, without the gateway. Peers whose endpoints are known are called at once: they
+   * would otherwise go on sending to a session that a reboot has ended, for some 15 s.
+   * @throws UserError if there can be no interface here.
+   */
+  async start(): Promise<'created' | 'adopted'> {
+    const { loadCache, log } = this.#options
+    const text = loadCache()
+    const cache = text === undefined ? emptyCache() : parseCache(text)
+    if (cache === undefined) log.warn('the cached mesh map cannot be read; the gateway will send it anew')
+    const { map, known } = cache ?? emptyCache()
+    this.#map = map
+    this.#paths.restore(known)
+    const origin = await this.#bringUp().catch((error) => {
+      throw error instanceof CommandError ? notStarted(error) : error
+    })
+    await this.#locate()
+    await this.#apply.request()
+    return origin
+  }
+
+  /** After `gap` the caller asks the gateway for a resync from `position`. */
+  applyChanges(changes: MeshChanges): FoldResult {
+    const before = this.#map.peers
+    const result = this.#map.fold(changes)
+    if (this.#map.peers === before) {
+      // An empty change still moves the place in the log.
+      if (result === 'applied' && changes.more === undefined) this.#save.soon()
+      return result
+    }
+    this.#paths.forgetAllBut(this.#map.peers)
+    this.#save.soon()
+    void this.#apply.request()
+    this.#announcer.announce(
+      this.#peers().filter(({ id, seal }) => before.get(id)?.seal !== seal),
+      { reply: true },
+    )
+    return result
+  }
+
+  /** Never throws: whoever can send a signal must not be able to stop the agent. */
+  async onSignal(from: NodeId, sealed: string): Promise<void> {
+    const sender = this.#map.peers.get(from)
+    const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
+    if (sender === undefined || signal === undefined || !this.#map.peers.has(from)) return
+    this.#paths.hear(from, signal)
+    this.#save.soon()
+    void this.#apply.request()
+    if (signal.reply) this.#announcer.announce([sender], { reply: false })
+  }
+
+  /** The session is up: every peer is told where this node is, and asked the same. */
+  onConnected(): void {
+    this.#announcer.connect()
+    this.#announcer.announce(this.#peers(), { reply: true })
+  }
+
+  onDisconnected(): void {
+    this.#announcer.disconnect()
+  }
+
+  async status(): Promise<MeshStatus> {
+    const { iface, backend } = this.#options
+    return {
+      interface: iface,
+      backend: backend.kind,
+      position: this.position,
+      peers: await this.#devicePeers.status(this.#peers()),
+      ignoredSignals: this.#signals.ignored,
+      lastError: this.#apply.lastError,
+    }
+  }
+
+  /** With `keepInterface` traffic goes on, and the next agent takes over. */
+  async stop({ keepInterface }: { readonly keepInterface: boolean }): Promise<void> {
+    this.#stopped = true
+    this.#announcer.disconnect()
+    this.#tick?.cancel()
+    await this.#apply.stop()
+    this.#save.close()
+    if (!keepInterface) await this.#interface.down()
+  }
+
+  /** A map that named ourselves would make us our own peer. */
+  #peers(): MeshPeer[] {
+    const { self } = this.#options
+    return [...this.#map.peers.values()].filter(
+      ({ id, wg }) => id !== self.id && wg !== self.wireguard.publicKey,
+    )
+  }
+
+  async #bringUp(): Promise<'created' | 'adopted'> {
+    const { iface, log, backend } = this.#options
+    const origin = await this.#interface.up()
+    this.#interfaceUp = true
+    log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
+    if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
+    return origin
+  }
+
+  async #reconcile(): Promise<void> {
+    if (!this.#interfaceUp) await this.#bringUp()
+    this.#interfaceUp = false
+    const { reachable, learned } = await this.#devicePeers.follow(this.#peers())
+    this.#interfaceUp = true
+    this.#reachable = reachable
+    if (learned) this.#save.soon()
+    this.#scheduleTick()
+  }
+
+  #scheduleTick(): void {
+    if (this.#stopped) return
+    const { clock } = this.#options
+    this.#tick?.cancel()
+    const wait = this.#paths.isSearching(clock.now()) ? SEARCH_TICK_MS : IDLE_TICK_MS
+    this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
+  }
+
+  /** Looks where this machine is; if that has changed, the peers are told. */
+  async #locate(): Promise<void> {
+    const { commands, iface, listenPort, publicEndpoint, log } = this.#options
+    try {
+      const local = await readLocalAddresses(commands)
+      const own = ownEndpoints(local, {
+        iface,
+        listenPort,
+        fleet: this.#fleetRanges,
+        configured: publicEndpoint,
+      })
+      this.#paths.relocate(local)
+      if (this.#announcer.relocate(own)) this.#announcer.announce(this.#peers(), { reply: false })
+    } catch (error) {
+      log.warn('the addresses of this machine cannot be read', { problem: String(error) })
+    }
+  }
+
+  #saveCache(): void {
+    try {
+      this.#options.saveCache(formatCache({ map: this.#map, known: this.#paths.known }))
+    } catch (error) {
+      this.#options.log.warn('the mesh map could not be cached', { problem: String(error) })
+    }
+  }
+}
+
+const notStarted = (error: CommandError): UserError =>
+  new UserError({
+    code: 'E_MESH_START',
+    message: 'the mesh interface cannot be set up',
+    why: error.message,
+    fix: 'run with --no-mesh to do without',
+  })

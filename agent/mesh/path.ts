@@ -1,0 +1,67 @@
+/**
+ * The search for a path to one peer: each candidate in turn until one gives a handshake. What WireGuard itself learns is left alone
+ * unless it is time for the next candidate.
+ */
+import type { Endpoint } from '../../protocol/ids.ts'
+
+/** WireGuard repeats an unanswered handshake after 5 s and up to a third more, so every candidate gets at least one. */
+const TRY_MS = 5_500
+/** Between two rounds. A peer that is off must not cost an attempt every few seconds for ever. */
+const PAUSE_MS = 30_000
+
+export class PathSearch {
+  #candidates: readonly Endpoint[] = []
+  #tried = 0
+  #triedAt: number | undefined
+  #settled = false
+
+  get hasCandidates(): boolean {
+    return this.#candidates.length > 0
+  }
+
+  /** True while a candidate may answer any moment; not in the pause between rounds, nor while there is a path. */
+  isActive(now: number): boolean {
+    if (this.#settled || !this.hasCandidates) return false
+    return this.#triedAt === undefined || !this.#roundDone || now - this.#triedAt < TRY_MS
+  }
+
+  /** New candidates are tried at once; the same ones again change nothing. */
+  offer(candidates: readonly Endpoint[]): void {
+    if (
+      candidates.length === this.#candidates.length &&
+      candidates.every((c, i) => c === this.#candidates[i])
+    )
+      return
+    this.#candidates = candidates
+    this.#restart()
+  }
+
+  /** There is a path. When there no longer is, the search begins with the first candidate. */
+  settle(): void {
+    this.#settled = true
+    this.#restart()
+  }
+
+  /** What to set now, if anything. `tried` must follow once it is set. */
+  next(now: number): Endpoint | undefined {
+    this.#settled = false
+    if (!this.hasCandidates) return undefined
+    const wait = this.#roundDone ? PAUSE_MS : TRY_MS
+    if (this.#triedAt !== undefined && now - this.#triedAt < wait) return undefined
+    return this.#candidates[this.#tried % this.#candidates.length]
+  }
+
+  tried(now: number): void {
+    this.#tried++
+    this.#triedAt = now
+  }
+
+  #restart(): void {
+    this.#tried = 0
+    this.#triedAt = undefined
+  }
+
+  get #roundDone(): boolean {
+    return this.#tried > 0 && this.#tried % this.#candidates.length === 0
+  }
+}

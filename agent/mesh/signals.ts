@@ -1,0 +1,91 @@
+/** Signals between this node and its peers: who may say what, and that it is said once. */
+import type { importSealingKey } from '../../crypto/hpke.ts'
+import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
+import type { Endpoint, FleetId, NodeId } from '../../protocol/ids.ts'
+import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
+import type { MeshPeer } from '../../protocol/mesh.ts'
+
+export interface SealedSignal {
+  readonly to: NodeId
+  readonly sealed: string
+}
+
+/** Signals that were not heeded, by reason. */
+export interface IgnoredSignals {
+  /** Not in our map, or no longer. */
+  readonly unknownSender: number
+  readonly unreadable: number
+  /** Late or repeated. */
+  readonly old: number
+}
+
+interface Options {
+  readonly fleet: FleetId
+  readonly self: NodeId
+  readonly sealingKey: Awaited<ReturnType<typeof importSealingKey>>
+  /** Unix milliseconds. */
+  readonly now: () => number
+}
+
+export class Signals {
+  readonly #options: Options
+  readonly #ignored = { unknownSender: 0, unreadable: 0, old: 0 }
+  #lastAt = 0
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  get ignored(): IgnoredSignals {
+    return { ...this.#ignored }
+  }
+
+  /** Batches that fit a frame each. */
+  async *seal(
+    peers: readonly MeshPeer[],
+    content: { readonly endpoints: Endpoint[]; readonly reply: boolean },
+  ): AsyncGenerator<SealedSignal[]> {
+    for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
+      const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
+      const sealed = await Promise.allSettled(
+        batch.map((peer) => this.#sealFor(peer, { ...content, at: this.#nextAt() })),
+      )
+      // One peer with a key to which nothing can be sealed must not silence this node for all others.
+      const signals = sealed.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+      if (signals.length > 0) yield signals
+    }
+  }
+
+  /** Undefined, and counted, if it is not to be heeded. `lastAt` is asked when the signal is open: another may have come meanwhile. */
+  async open(
+    sender: MeshPeer | undefined,
+    sealed: string,
+    lastAt: () => number | undefined,
+  ): Promise<Signal | undefined> {
+    if (sender === undefined) return this.#ignore('unknownSender')
+    const { fleet, self, sealingKey } = this.#options
+    const opened = await openSignal(sealingKey, sealed, { fleet, from: sender.id, to: self }, sender.seal)
+    if (!opened.ok) return this.#ignore('unreadable')
+    if (opened.value.at <= (lastAt() ?? Number.NEGATIVE_INFINITY)) return this.#ignore('old')
+    return opened.value
+  }
+
+  async #sealFor(peer: MeshPeer, signal: Signal): Promise<SealedSignal> {
+    const { fleet, self, sealingKey } = this.#options
+    return {
+      to: peer.id,
+      sealed: await sealSignal(peer.seal, signal, { fleet, from: self, to: peer.id }, sealingKey),
+    }
+  }
+
+  /** Strictly rising, so that of two signals in one millisecond the second is not taken for a repetition. */
+  #nextAt(): number {
+    this.#lastAt = Math.max(this.#options.now(), this.#lastAt + 1)
+    return this.#lastAt
+  }
+
+  #ignore(reason: keyof IgnoredSignals): undefined {
+    this.#ignored[reason]++
+    return undefined
+  }
+}

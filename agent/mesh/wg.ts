@@ -1,0 +1,85 @@
+/** A WireGuard interface by way of `wg`. Inside the agent keys are base64url; here, and only here, they become WireGuard's base64. */
+import { base64UrlToBase64, utf8 } from '../../crypto/bytes.ts'
+import type { SecretBytes } from '../../crypto/secret-bytes.ts'
+import type { WireGuardKey } from '../../protocol/ids.ts'
+import type { Commands } from './exec.ts'
+import type { PeerChange, Steps } from './reconcile.ts'
+import { type DeviceState, parseDump } from './wg-dump.ts'
+
+/** Peers named in one argument list, which the kernel bounds. */
+const PEERS_PER_CALL = 250
+const BASE64 = utf8('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
+
+export class WireGuardDevice {
+  readonly name: string
+  readonly #commands: Commands
+
+  constructor(commands: Commands, name: string) {
+    this.#commands = commands
+    this.name = name
+  }
+
+  /** @throws CommandError if there is no such interface, or it is not WireGuard's. */
+  async read(): Promise<DeviceState> {
+    return parseDump(await this.#commands.run('wg', ['show', this.name, 'dump']))
+  }
+
+  async configure(privateKey: SecretBytes, listenPort: number): Promise<void> {
+    const key = base64(privateKey.expose())
+    try {
+      await this.#set(['listen-port', String(listenPort), 'private-key', '/dev/stdin'], key)
+    } finally {
+      key.fill(0)
+    }
+  }
+
+  async apply({ del, put }: Steps): Promise<void> {
+    for (const keys of chunks(del)) await this.#set(keys.flatMap((key) => [...named(key), 'remove']))
+    const whole = put.filter(({ allowedIps }) => allowedIps !== undefined)
+    if (whole.length > 0) await this.#append(whole)
+    // `addconf` replaces a peer's allowed addresses even where it names none, so it is not for peers that keep theirs.
+    const partial = put.filter(({ allowedIps }) => allowedIps === undefined)
+    for (const changes of chunks(partial)) await this.#set(changes.flatMap(settings))
+  }
+
+  async #append(peers: readonly PeerChange[]): Promise<void> {
+    await this.#commands.run('wg', ['addconf', this.name, '/dev/stdin'], utf8(peers.map(section).join('\n')))
+  }
+
+  async #set(settings: readonly string[], input?: Uint8Array): Promise<void> {
+    await this.#commands.run('wg', ['set', this.name, ...settings], input)
+  }
+}
+
+const named = (key: WireGuardKey) => ['peer', base64UrlToBase64(key)]
+
+const settings = ({ publicKey, endpoint, keepalive }: PeerChange): string[] => [
+  ...named(publicKey),
+  ...(endpoint === undefined ? [] : ['endpoint', endpoint]),
+  ...(keepalive === undefined ? [] : ['persistent-keepalive', String(keepalive)]),
+]
+
+const section = ({ publicKey, allowedIps = [], endpoint, keepalive }: PeerChange): string =>
+  [
+    '[Peer]',
+    `PublicKey = ${base64UrlToBase64(publicKey)}`,
+    `AllowedIPs = ${allowedIps.join(', ')}`,
+    ...(endpoint === undefined ? [] : [`Endpoint = ${endpoint}`]),
+    ...(keepalive === undefined ? [] : [`PersistentKeepalive = ${keepalive}`]),
+    '',
+  ].join('\n')
+
+/** As bytes, because a string cannot be wiped. */
+function base64(bytes: Uint8Array): Uint8Array {
+  const text = new Uint8Array(Math.ceil(bytes.length / 3) * 4).fill('='.charCodeAt(0))
+  for (let bit = 0, at = 0; bit < bytes.length * 8; bit += 6, at++) {
+    const pair = ((bytes[bit >> 3] ?? 0) << 8) | (bytes[(bit >> 3) + 1] ?? 0)
+    text[at] = BASE64[(pair >> (10 - (bit & 7))) & 63] ?? 0
+  }
+  return text
+}
+
+function* chunks<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let start = 0; start < items.length; start += PEERS_PER_CALL)
+    yield items.slice(start, start + PEERS_PER_CALL)
+}
