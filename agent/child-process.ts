@@ -7,10 +7,10 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2
 /** A terminal sends these to the whole foreground group: passing them on would make the child see Ctrl-C twice. */
 const FROM_TERMINAL: readonly string[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH']
 
-export const COMMAND_NOT_EXECUTABLE = 126
-export const COMMAND_NOT_FOUND = 127
+const COMMAND_NOT_EXECUTABLE = 126
+const COMMAND_NOT_FOUND = 127
 
-export type Ending =
+type Ending =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'not_started'; readonly code: number; readonly reason: string }

@@ -9,12 +9,21 @@ const MAX_SOCKET_PATH_BYTES = 103
 const TIMEOUT_MS = 5_000
 
 const Peer = z.object({
+  id: z.string(),
   name: z.string(),
   ipv4: z.string(),
   ipv6: z.string(),
   endpoint: z.string().nullable(),
   path: z.string(),
   lastHandshake: z.iso.datetime().nullable(),
+  rxBytes: z.number(),
+  txBytes: z.number(),
+})
+
+const Mesh = z.object({
+  backend: z.string().nullable(),
+  /** Why the interface is not as it should be. */
+  problem: z.string().nullable(),
 })
 
 export const AgentStatus = z.object({
@@ -27,8 +36,9 @@ export const AgentStatus = z.object({
   gateway: z.string(),
   ipv4: z.string(),
   ipv6: z.string(),
-  /** Null without a mesh. */
+  /** Both null without a mesh. */
   interface: z.string().nullable(),
+  mesh: Mesh.nullable(),
   peers: z.array(Peer),
 })
 export type AgentStatus = z.infer<typeof AgentStatus>

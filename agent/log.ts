@@ -6,7 +6,7 @@
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof LEVELS)[number]
 
-export type Fields = Readonly<Record<string, string | number | boolean | undefined>>
+type Fields = Readonly<Record<string, string | number | boolean | undefined>>
 export type Log = Readonly<Record<Level, (message: string, fields?: Fields) => void>>
 
 interface Options {
@@ -37,7 +37,7 @@ const API_TOKEN = /\bclaw_[A-Za-z0-9]{16,}/g
 /** A 32-byte key in base64, as in the agent's key files and WireGuard's tools. */
 const KEY = /(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{43}=/g
 
-export const scrub = (text: string): string =>
+const scrub = (text: string): string =>
   text
     .replace(UUID, '$1…')
     .replace(JWT, '[REDACTED token]')

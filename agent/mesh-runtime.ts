@@ -1,113 +1,100 @@
 /**
- * Between the session and the mesh: the gateway's pushes go to the engine one after the other, the engine's signals go out paced. The mesh
- * runs from its cached map before there is a session, and goes on when there is none.
+ * Between the session and the mesh: what the gateway pushes goes to the engine, the engine's signals go out paced. The mesh runs from its
+ * cached map before there is a session, and goes on when there is none.
  */
-
 import type { NodeFrame } from '../protocol/frames.ts'
-import type { NodeId } from '../protocol/ids.ts'
 import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock } from './clock.ts'
-import type { AgentStatus } from './local-status.ts'
-import type { Log } from './log.ts'
+import type { MeshEngine } from './mesh/engine.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
 
-/** What the runtime needs of the mesh engine. */
-export interface MeshEngine {
-  readonly position: MeshPosition | undefined
-  start(): Promise<void>
-  applyChanges(changes: MeshChanges): Promise<'applied' | 'gap'>
-  onSignal(from: NodeId, sealed: string): Promise<void>
-  onConnected(): void
-  status(): Promise<EngineStatus>
-  stop(options: { readonly keepInterface: boolean }): Promise<void>
-}
-
-export interface EngineStatus {
-  readonly peers: AgentStatus['peers']
-  readonly reachable: number
-}
-
-interface Options {
-  readonly clock: Clock
-  readonly log: Log
-  readonly iface: string
-  /** Takes where the engine's signals go. */
-  readonly engine: (sendSignals: (signals: readonly OutgoingSignal[]) => void) => MeshEngine
-}
+/** What of the engine the session needs. */
+type Engine = Pick<
+  MeshEngine,
+  | 'start'
+  | 'position'
+  | 'reachability'
+  | 'applyChanges'
+  | 'onSignal'
+  | 'onConnected'
+  | 'onDisconnected'
+  | 'status'
+  | 'stop'
+>
 
 type Send = (frame: NodeFrame) => boolean
 
 export class MeshRuntime {
-  readonly interface: string
-  readonly #log: Log
-  readonly #engine: MeshEngine
+  readonly #engine: Engine
+  readonly #bucket: TokenBucket
   readonly #outbox: SignalOutbox
-  #send: Send = () => false
-  #reachability = { peers: 0, reachable: 0 }
-  /** Frames are applied in the order in which they came, whatever the engine awaits in between. */
-  #queue: Promise<void> = Promise.resolve()
+  /** Undefined while there is no session. */
+  #send: Send | undefined
+  /** Changes that do not fit may come in a row, and one resync mends them all. */
+  #resyncing = false
 
-  constructor({ clock, log, iface, engine }: Options) {
-    this.interface = iface
-    this.#log = log
-    this.#outbox = new SignalOutbox(clock, new TokenBucket(clock), (signals) =>
-      this.#send({ type: 'signal', signals }),
-    )
-    this.#engine = engine((signals) => this.#outbox.add(signals))
+  /** @param createEngine is given where the engine's signals go. */
+  constructor(clock: Clock, createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine) {
+    this.#bucket = new TokenBucket(clock)
+    this.#outbox = new SignalOutbox(clock, this.#bucket, (signals) => {
+      this.#send?.({ type: 'signal', signals })
+    })
+    this.#engine = createEngine((signals) => this.#outbox.add(signals))
   }
 
   get position(): MeshPosition | undefined {
     return this.#engine.position
   }
 
-  /** As of the last look at the peers. */
   get reachability(): { readonly peers: number; readonly reachable: number } {
-    return this.#reachability
+    return this.#engine.reachability
   }
 
-  start(): Promise<void> {
-    return this.#engine.start()
+  /** Before there is a session: peers are called by what the cache says. @throws UserError if there can be no interface here. */
+  async start(): Promise<void> {
+    await this.#engine.start()
+  }
+
+  status(): ReturnType<Engine['status']> {
+    return this.#engine.status()
   }
 
   connected(send: Send): void {
     this.#send = send
+    this.#resyncing = false
     this.#engine.onConnected()
   }
 
   disconnected(): void {
-    this.#send = () => false
+    this.#send = undefined
     this.#outbox.stop()
+    this.#engine.onDisconnected()
   }
 
   receive(frame: Exclude<PushedFrame, { type: 'ack' }>): void {
-    this.#queue = this.#queue
-      .then(() => this.#apply(frame))
-      .catch((error: unknown) => {
-        this.#log.error('the mesh could not follow', {
-          why: error instanceof Error ? error.message : String(error),
-        })
-      })
+    if (frame.type === 'signal') {
+      void this.#engine.onSignal(frame.from, frame.sealed)
+      return
+    }
+    const { type: _, ...changes } = frame
+    this.#apply(changes)
   }
 
-  async peers(): Promise<AgentStatus['peers']> {
-    const { peers, reachable } = await this.#engine.status()
-    this.#reachability = { peers: peers.length, reachable }
-    return peers
-  }
-
+  /** Takes the interface away: a node that left on purpose has no business in the mesh. */
   async stop(): Promise<void> {
     this.disconnected()
-    await this.#queue
     await this.#engine.stop({ keepInterface: false })
   }
 
-  async #apply(frame: Exclude<PushedFrame, { type: 'ack' }>): Promise<void> {
-    if (frame.type === 'signal') return this.#engine.onSignal(frame.from, frame.sealed)
-    const { type: _, ...changes } = frame
-    if ((await this.#engine.applyChanges(changes)) === 'applied') return
-    const at = this.position
-    this.#send({ type: 'mesh_resync', ...(at && { at }) })
+  #apply(changes: MeshChanges): void {
+    const result = this.#engine.applyChanges(changes)
+    if (result === 'applied') this.#resyncing = false
+    if (result !== 'gap' || this.#resyncing) return
+    this.#resyncing = true
+    // Counted, but never held back: without it the map stands still.
+    this.#bucket.take()
+    this.#send?.({ type: 'mesh_resync', ...(this.position && { at: this.position }) })
   }
 }

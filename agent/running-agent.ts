@@ -49,7 +49,12 @@ export class RunningAgent {
         mesh: mesh !== undefined,
         ...(mesh?.position && { at: mesh.position }),
       }),
-      onRegistered: ({ settings }) => {
+      onRegistered: ({ settings, ip4 }) => {
+        if (ip4 !== node.state.node.ipv4) {
+          log.error('the gateway has given this node another address', {
+            fix: 'clawnode join, then restart the agent',
+          })
+        }
         this.#reporter.start(settings.telemetryMs)
         mesh?.connected((frame) => this.#supervisor.send(frame))
       },
@@ -79,13 +84,24 @@ export class RunningAgent {
       gateway: node.state.gateway.url,
       ipv4,
       ipv6,
-      interface: mesh?.interface ?? null,
-      peers: (await mesh?.peers()) ?? [],
+      ...(await meshStatus(mesh)),
     }
   }
 
   #receive(frame: PushedFrame): void {
     if (frame.type === 'ack') this.#reporter.acknowledge(frame.n)
     else this.#options.mesh?.receive(frame)
+  }
+}
+
+async function meshStatus(
+  mesh: MeshRuntime | undefined,
+): Promise<Pick<AgentStatus, 'interface' | 'mesh' | 'peers'>> {
+  if (mesh === undefined) return { interface: null, mesh: null, peers: [] }
+  const { interface: name, backend, lastError, peers } = await mesh.status()
+  return {
+    interface: name,
+    mesh: { backend: backend ?? null, problem: lastError ?? null },
+    peers: [...peers],
   }
 }

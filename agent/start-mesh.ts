@@ -1,9 +1,14 @@
-/** Puts the mesh engine together for this node and starts it. */
-import { EXIT, UserError } from '../host/user-error.ts'
+/** Puts the mesh engine together for this node, and brings its interface up. */
+import { join } from 'node:path'
+import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import type { Clock } from './clock.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { Log } from './log.ts'
-import type { MeshRuntime } from './mesh-runtime.ts'
+import { SystemBackend } from './mesh/backend.ts'
+import { MeshEngine } from './mesh/engine.ts'
+import { systemCommands } from './mesh/exec.ts'
+import { MeshRuntime } from './mesh-runtime.ts'
+import type { OutgoingSignal } from './session/signal-outbox.ts'
 
 interface Options {
   readonly node: JoinedNode
@@ -15,11 +20,36 @@ interface Options {
   readonly userspace: boolean
 }
 
-export function startMesh(_: Options): Promise<MeshRuntime> {
-  throw new UserError({
-    code: 'E_MESH_UNAVAILABLE',
-    message: 'this machine cannot take part in the mesh',
-    fix: 'clawnode run --no-mesh',
-    exitCode: EXIT.badConfig,
+/** @throws UserError if there can be no interface here. */
+export async function startMesh(options: Options): Promise<MeshRuntime> {
+  const runtime = new MeshRuntime(options.clock, (sendSignals) => createEngine(options, sendSignals))
+  await runtime.start()
+  return runtime
+}
+
+function createEngine(
+  { node, clock, log, iface, listenPort, userspace }: Options,
+  sendSignals: (signals: OutgoingSignal[]) => void,
+): MeshEngine {
+  const { directory, keys } = node
+  const { id, fleet, ipv4, ipv4Range } = node.state.node
+  const cache = join(directory, 'mesh.json')
+  const commands = systemCommands
+  const { publicKey } = keys.wireguard
+  return new MeshEngine({
+    fleet: { id: fleet, ipv4Range },
+    self: { id, ipv4, wireguard: keys.wireguard, sealing: keys.sealing },
+    iface,
+    listenPort,
+    backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
+    commands,
+    clock,
+    log,
+    loadCache: () => {
+      const content = readPrivateFile(cache)
+      return content && Buffer.from(content).toString('utf8')
+    },
+    saveCache: (text) => writePrivateFile(cache, text),
+    sendSignals,
   })
 }

@@ -32,6 +32,7 @@ const stopped = ({ node, gateway }: NodeState): AgentStatus => ({
   ipv4: node.ipv4,
   ipv6: node.ipv6,
   interface: null,
+  mesh: null,
   peers: [],
 })
 
@@ -44,10 +45,15 @@ function describe(status: AgentStatus, now: Date): string {
     ...(status.problem === null ? [] : [['problem', `${status.problem.message} (${status.problem.code})`]]),
     ['gateway', status.gateway],
     ['addresses', `${status.ipv4}, ${status.ipv6}`],
-    ['interface', status.interface ?? 'none'],
+    ['interface', describeInterface(status)],
   ] as const
   const facts = rows.map(([name = '', value = '']) => `${name.padEnd(12)}${value}\n`).join('')
   return status.peers.length === 0 ? facts : `${facts}\n${peerTable(status.peers, now)}`
+}
+
+function describeInterface({ interface: name, mesh }: AgentStatus): string {
+  if (name === null || mesh === null) return 'none'
+  return mesh.problem === null ? `${name} (${mesh.backend})` : `${name}: ${mesh.problem}`
 }
 
 const peerTable = (peers: AgentStatus['peers'], now: Date): string =>

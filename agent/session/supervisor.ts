@@ -128,7 +128,8 @@ export class SessionSupervisor {
     const { log, onRegistered } = this.#options
     this.#logged = undefined
     this.#setStatus('connected')
-    log.info('session up', { heartbeatMs: frame.settings.heartbeatMs, protocol: frame.protocol })
+    const { settings, protocol, replaced } = frame
+    log.info('session up', { heartbeatMs: settings.heartbeatMs, protocol, replaced })
     onRegistered(frame)
   }
 

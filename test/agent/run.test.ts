@@ -52,6 +52,7 @@ describe('clawnode run', () => {
       ipv4: node?.ipv4,
       ipv6: node?.ipv6,
       interface: null,
+      mesh: null,
       peers: [],
     })
     expect(statSync(join(directory, 'agent.sock')).mode & 0o777).toBe(0o600)
