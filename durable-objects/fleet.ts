@@ -3,7 +3,7 @@
  * one writer. It holds no socket, and is called when a node enrols, registers, changes or goes, never for a heartbeat.
  */
 import { DurableObject } from 'cloudflare:workers'
-import { randomId } from '../crypto/bytes.ts'
+import { randomBytes } from '../crypto/bytes.ts'
 import { nodeIdOf } from '../crypto/node-id.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4, parseIpv4Range } from '../protocol/addresses.ts'
 import { toBase32 } from '../protocol/base32.ts'
@@ -249,8 +249,9 @@ export class Fleet extends DurableObject<Env> {
   #identify(): { id: FleetId; epoch: string } {
     const stored = this.#sql.first<{ id: string; epoch: string }>('SELECT id, epoch FROM fleet')
     if (stored !== undefined) return { id: FleetId.parse(stored.id), epoch: stored.epoch }
-    const id = FleetId.parse(toBase32(crypto.getRandomValues(new Uint8Array(16))))
-    const epoch = randomId()
+    const id = FleetId.parse(toBase32(randomBytes(16)))
+    // Short, because every mesh frame carries it; it need only differ from the epochs of logs before this one.
+    const epoch = toBase32(randomBytes(5))
     this.#sql.run('INSERT INTO fleet (one, id, epoch) VALUES (1, ?, ?)', id, epoch)
     return { id, epoch }
   }

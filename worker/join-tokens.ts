@@ -24,11 +24,10 @@ interface TokenRow {
   readonly revoked_at: number | null
 }
 
-/** A token that this gateway issued, whatever has become of it since. */
-interface IssuedToken {
+/** A token whose signature is ours; whether it may be used is the row's to say. */
+export interface PresentedToken {
   readonly id: TokenId
-  readonly tags: Tags
-  readonly row: TokenRow
+  readonly hash: string
 }
 
 export interface NewToken {
@@ -70,45 +69,48 @@ export async function storeToken(
     .run()
 }
 
-/** Signature and hash; not yet whether it may still be used. */
-export async function readToken(
-  db: D1Database,
-  config: Config,
-  token: string,
-): Promise<Result<IssuedToken, Refusal>> {
+export async function presentToken(config: Config, token: string): Promise<Result<PresentedToken, Refusal>> {
   const id = await verifySignature(config, token)
-  if (!id.ok) return id
-  const row = await findRow(db, id.value)
-  if (row === null || row.hash !== hashApiToken(token)) return err(refusal('E_TOKEN_UNKNOWN'))
-  return ok({ id: row.id, tags: Tags.parse(JSON.parse(row.tags)), row })
+  return id.ok ? ok({ id: id.value, hash: hashApiToken(token) }) : id
 }
 
-/** Takes one use for this node, or none if the node had one already: a retry after a lost answer costs nothing. */
+/**
+ * Takes one use for this node, or none if the node had one already: a retry after a lost answer costs nothing. One round trip, because
+ * enrolling a thousand machines waits for it a thousand times.
+ *
+ * @returns the tags that the token gives.
+ */
 export async function redeemToken(
   db: D1Database,
-  { id, row }: IssuedToken,
+  token: PresentedToken,
   node: NodeId,
   now: number,
-): Promise<Result<void, Refusal>> {
-  if (row.revoked_at !== null) return err(refusal('E_TOKEN_REVOKED'))
-  const taken = await db
-    .prepare(
-      `INSERT INTO join_redemptions (token_id, node_id, at)
-       SELECT ?1, ?2, ?3 FROM join_tokens WHERE id = ?1 AND used < uses AND expires_at > ?3 AND revoked_at IS NULL
-       ON CONFLICT DO NOTHING`,
-    )
-    .bind(id, node, now)
-    .run()
-  if (taken.meta.changes > 0) return ok(undefined)
-  const mine = await db
-    .prepare('SELECT 1 AS one FROM join_redemptions WHERE token_id = ? AND node_id = ?')
-    .bind(id, node)
-    .first()
-  if (mine !== null) return ok(undefined)
-  const current = await findRow(db, id)
-  if (current === null) return err(refusal('E_TOKEN_UNKNOWN'))
-  if (current.revoked_at !== null) return err(refusal('E_TOKEN_REVOKED'))
-  return err(refusal(current.expires_at <= now ? 'E_TOKEN_EXPIRED' : 'E_TOKEN_USED_UP'))
+): Promise<Result<Tags, Refusal>> {
+  const [, mine, rows] = await db.batch<TokenRow>([
+    db
+      .prepare(
+        `INSERT INTO join_redemptions (token_id, node_id, at)
+         SELECT ?1, ?2, ?3 FROM join_tokens
+         WHERE id = ?1 AND hash = ?4 AND used < uses AND expires_at > ?3 AND revoked_at IS NULL
+         ON CONFLICT DO NOTHING`,
+      )
+      .bind(token.id, node, now, token.hash),
+    db
+      .prepare('SELECT 1 AS one FROM join_redemptions WHERE token_id = ? AND node_id = ?')
+      .bind(token.id, node),
+    db.prepare('SELECT * FROM join_tokens WHERE id = ?').bind(token.id),
+  ])
+  const issued = checkIssued(rows?.results[0], token)
+  if (!issued.ok) return issued
+  if (mine?.results.length === 1) return ok(tagsOf(issued.value))
+  return err(refusal(issued.value.expires_at <= now ? 'E_TOKEN_EXPIRED' : 'E_TOKEN_USED_UP'))
+}
+
+/** For a node that is enrolled already: any token of ours that was not revoked will do, and loses no use. */
+export async function acceptToken(db: D1Database, token: PresentedToken): Promise<Result<Tags, Refusal>> {
+  const row = await db.prepare('SELECT * FROM join_tokens WHERE id = ?').bind(token.id).first<TokenRow>()
+  const issued = checkIssued(row ?? undefined, token)
+  return issued.ok ? ok(tagsOf(issued.value)) : issued
 }
 
 export async function listTokens(db: D1Database, now: number): Promise<TokenItem[]> {
@@ -152,8 +154,12 @@ async function verifySignature(config: Config, token: string): Promise<Result<To
   }
 }
 
-const findRow = (db: D1Database, id: TokenId): Promise<TokenRow | null> =>
-  db.prepare('SELECT * FROM join_tokens WHERE id = ?').bind(id).first<TokenRow>()
+function checkIssued(row: TokenRow | undefined, { hash }: PresentedToken): Result<TokenRow, Refusal> {
+  if (row === undefined || row.hash !== hash) return err(refusal('E_TOKEN_UNKNOWN'))
+  return row.revoked_at === null ? ok(row) : err(refusal('E_TOKEN_REVOKED'))
+}
+
+const tagsOf = (row: TokenRow): Tags => Tags.parse(JSON.parse(row.tags))
 
 function statusOf(row: TokenRow, now: number): TokenItem['status'] {
   if (row.revoked_at !== null) return 'revoked'

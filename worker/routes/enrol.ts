@@ -13,7 +13,7 @@ import { SIGNATURE_ALGORITHM } from '../../protocol/proof.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
-import { readToken, redeemToken } from '../join-tokens.ts'
+import { acceptToken, presentToken, redeemToken } from '../join-tokens.ts'
 import { bearerToken } from '../middleware/require-admin.ts'
 import { callFleet } from '../objects.ts'
 
@@ -22,31 +22,29 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
   if (token === undefined)
     throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Bearer <join token>`')
   const { request } = await readJson(c, EnrolBody)
-  const issued = await readToken(c.env.DB, c.var.config, token)
-  if (!issued.ok) {
+  const presented = await presentToken(c.var.config, token)
+  if (!presented.ok) {
     await audit(c, {
       actor: 'anonymous',
       action: 'node.enrol',
       target: '',
       outcome: 'denied',
-      reason: issued.error.code,
+      reason: presented.error.code,
     })
-    throw new RefusedError(issued.error.code)
+    throw new RefusedError(presented.error.code)
   }
   const { identity, claims } = await verifyRequest(c, request, token)
   const id = await nodeIdOf(identity)
-  const entry = { actor: `token:${issued.value.id}`, action: 'node.enrol', target: `node:${id}` }
+  const entry = { actor: `token:${presented.value.id}`, action: 'node.enrol', target: `node:${id}` }
 
   const existing = await callFleet(c, (fleet) => fleet.node(id))
-  if (existing === undefined) {
-    const redeemed = await redeemToken(c.env.DB, issued.value, id, Date.now())
-    if (!redeemed.ok) {
-      await audit(c, { ...entry, outcome: 'denied', reason: redeemed.error.code })
-      throw new RefusedError(redeemed.error.code)
-    }
-  } else if (issued.value.row.revoked_at !== null) {
-    await audit(c, { ...entry, outcome: 'denied', reason: 'E_TOKEN_REVOKED' })
-    throw new RefusedError('E_TOKEN_REVOKED')
+  const tags =
+    existing === undefined
+      ? await redeemToken(c.env.DB, presented.value, id, Date.now())
+      : await acceptToken(c.env.DB, presented.value)
+  if (!tags.ok) {
+    await audit(c, { ...entry, outcome: 'denied', reason: tags.error.code })
+    throw new RefusedError(tags.error.code)
   }
   await audit(c, { ...entry, reason: existing === undefined ? `name ${claims.name}` : 'enrolled before' })
   const enrolment: Enrolment = {
@@ -55,7 +53,7 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     wg: claims.wg,
     seal: claims.seal,
     agent: claims.agent,
-    tags: issued.value.tags,
+    tags: tags.value,
   }
   return c.json(orRefuse(await callFleet(c, (fleet) => fleet.enrol(enrolment))))
 })

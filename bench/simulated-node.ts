@@ -1,0 +1,147 @@
+/**
+ * A node that speaks the true protocol over TLS and does nothing else: true keys, true proofs, a true session. It is the load of the
+ * benchmarks; a frame is looked at only as far as the benchmark needs, so that the load costs less than what it measures.
+ */
+import { once } from 'node:events'
+import type { WebSocket } from 'ws'
+import { utf8 } from '../crypto/bytes.ts'
+import { Identity, tokenHash } from '../crypto/identity.ts'
+import { nodeIdOf } from '../crypto/node-id.ts'
+import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
+import type { GatewayConnection } from '../host/gateway-connection.ts'
+import { PING, PONG } from '../protocol/frames.ts'
+import { EnrolReply, NodeSecretsReply } from '../protocol/http.ts'
+import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
+import { PROTOCOL_VERSION } from '../protocol/version.ts'
+
+const TELEMETRY = {
+  uptimeSeconds: 86_400,
+  load1: 1.5,
+  memoryTotalBytes: 2 ** 39,
+  memoryFreeBytes: 2 ** 38,
+  cpuPercent: 40,
+}
+
+export class SimulatedNode {
+  readonly id: NodeId
+  readonly name: NodeName
+  readonly #gateway: GatewayConnection
+  readonly #identity: Identity
+  readonly #wg: WireGuardKey
+  readonly #seal: SealingKey
+  #socket: WebSocket | undefined
+
+  acks = 0
+  pongs = 0
+  errors = 0
+  meshBytes = 0
+  /** Called with each mesh frame as it came. */
+  onMesh: ((text: string) => void) | undefined
+
+  private constructor(fields: {
+    gateway: GatewayConnection
+    identity: Identity
+    id: NodeId
+    name: NodeName
+    wg: WireGuardKey
+    seal: SealingKey
+  }) {
+    this.id = fields.id
+    this.name = fields.name
+    this.#gateway = fields.gateway
+    this.#identity = fields.identity
+    this.#wg = fields.wg
+    this.#seal = fields.seal
+  }
+
+  static async make(gateway: GatewayConnection, name: string): Promise<SimulatedNode> {
+    const identity = await Identity.fromSeed(Identity.generateSeed())
+    return new SimulatedNode({
+      gateway,
+      identity,
+      id: await nodeIdOf(identity.publicKey),
+      name: NodeName.parse(name),
+      wg: WireGuardKey.parse(await x25519PublicKey(generateX25519())),
+      seal: SealingKey.parse(await x25519PublicKey(generateX25519())),
+    })
+  }
+
+  async enrol(token: string): Promise<void> {
+    const claims = {
+      name: this.name,
+      wg: this.#wg,
+      seal: this.#seal,
+      agent: 'bench/1',
+      token: await tokenHash(token),
+    }
+    const request = await this.#identity.signEnrolment(claims, this.#gateway.url.origin, Date.now())
+    await this.#gateway.call(EnrolReply, {
+      method: 'POST',
+      path: '/v1/enrol',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ request }),
+    })
+  }
+
+  /** Opens the session; resolves when registered. */
+  async connect(options: { readonly mesh: boolean }): Promise<void> {
+    const socket = this.#gateway.webSocket('/v1/session', await this.#authorization('GET', '/v1/session', ''))
+    this.#socket = socket
+    const registered = new Promise<void>((resolve, reject) => {
+      socket.on('message', (data) => {
+        const text = data.toString()
+        if (text === PONG) this.pongs++
+        else if (text.startsWith('{"type":"ack"')) this.acks++
+        else if (text.startsWith('{"type":"mesh"')) {
+          this.meshBytes += text.length
+          this.onMesh?.(text)
+        } else if (text.startsWith('{"type":"registered"')) resolve()
+        else if (text.startsWith('{"type":"error"')) {
+          this.errors++
+          reject(new Error(text))
+        }
+      })
+      socket.on('error', reject)
+      socket.on('close', (code) => reject(new Error(`closed with ${code}`)))
+    })
+    registered.catch(() => undefined)
+    await Promise.race([once(socket, 'open'), registered])
+    socket.send(
+      JSON.stringify({ type: 'register', protocol: PROTOCOL_VERSION, agent: 'bench/1', mesh: options.mesh }),
+    )
+    await registered
+  }
+
+  ping(): void {
+    this.#socket?.send(PING)
+  }
+
+  telemetry(n: number): void {
+    this.#socket?.send(JSON.stringify({ type: 'telemetry', n, telemetry: TELEMETRY }))
+  }
+
+  /** A secret, sealed to this node; whether it opens is the tests' business. */
+  async fetchSecret(name: string): Promise<void> {
+    const body = JSON.stringify({ names: [name] })
+    const path = '/v1/node/secrets'
+    await this.#gateway.call(NodeSecretsReply, {
+      method: 'POST',
+      path,
+      headers: await this.#authorization('POST', path, body),
+      body,
+    })
+  }
+
+  close(): void {
+    this.#socket?.terminate()
+  }
+
+  async #authorization(method: string, path: string, body: string): Promise<Record<string, string>> {
+    const origin = this.#gateway.url.origin
+    const { jwt } = await this.#identity.signProof(
+      { node: this.id, origin, method, path, body: utf8(body) },
+      Date.now(),
+    )
+    return { authorization: `Claw ${jwt}` }
+  }
+}
