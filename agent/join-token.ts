@@ -1,5 +1,6 @@
 /** The join token as the node sees it: a bearer string to hand over once, which may carry the gateway's CA. */
 import { readFileSync, statSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { checkCa } from '../host/ca-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
@@ -17,8 +18,8 @@ export class JoinToken {
   }
 
   /** Checked before anything is sent: a file that was named by mistake stays on this machine. */
-  static parse(text: string): JoinToken {
-    const trimmed = text.trim()
+  static parse(token: string): JoinToken {
+    const trimmed = token.trim()
     const claims = claimsOf(trimmed)
     if (claims === undefined) throw malformed()
     const { ca } = claims
@@ -31,18 +32,19 @@ export class JoinToken {
 }
 
 /** @param path `-` is standard input. */
-export function readJoinToken(path: string): JoinToken {
+export async function readJoinToken(path: string): Promise<JoinToken> {
+  let content: string
   try {
-    return JoinToken.parse(readFileSync(path === '-' ? 0 : path, 'utf8'))
-  } catch (error) {
-    if (error instanceof UserError) throw error
+    content = path === '-' ? await text(process.stdin) : readFileSync(path, 'utf8')
+  } catch {
     throw new UserError({
       code: 'E_FILE_UNREADABLE',
-      message: path === '-' ? 'standard input cannot be read' : `${path} cannot be read`,
+      message: `${path === '-' ? 'standard input' : path} cannot be read`,
       fix: 'write the output of `claw token create` to a file and name it with --token-file',
       exitCode: EXIT.badConfig,
     })
   }
+  return JoinToken.parse(content)
 }
 
 /** Whether others on this machine could have read the token. */

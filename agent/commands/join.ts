@@ -46,7 +46,7 @@ export const joinCommand = defineCommand({
     const before = findNodeState(directory)
     if (before !== undefined) checkSameGateway(before, url)
 
-    const token = readJoinToken(tokenFile)
+    const token = await readJoinToken(tokenFile)
     if (isOpenToOthers(tokenFile))
       warn(`other users of this machine can read ${tokenFile}; anyone with the token can join`)
     const ca = options.ca === undefined ? (token.ca ?? before?.gateway.ca) : readCaFile(options.ca)

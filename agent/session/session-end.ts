@@ -33,10 +33,14 @@ export const failed = (error: Error): SessionEnd =>
     ? { kind: 'lost', problem: error }
     : lost('E_GATEWAY_UNREACHABLE', 'the connection to the gateway failed', error.message)
 
+/** No close frame came (RFC 6455, section 7.1.5). */
+const CLOSED_ABNORMALLY = 1006
+
 /** @param objection the gateway's last `error` frame: it says why before it closes. */
 export function closed(code: number, objection?: Objection): SessionEnd {
   if (code === CLOSE.removed) return { kind: 'removed' }
   if (code === CLOSE.superseded) return { kind: 'superseded' }
+  if (code === CLOSED_ABNORMALLY) return lost('E_SESSION_LOST', 'the connection to the gateway broke')
   const why = `close code ${code}`
   return objection === undefined
     ? lost('E_SESSION_CLOSED', 'the gateway closed the session', why)
