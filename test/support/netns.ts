@@ -1,0 +1,114 @@
+/**
+ * Machines made of network namespaces: hosts on one LAN, each with an `eth0` in 198.18.0.0/24 (RFC 2544's range for tests).
+ *
+ * Namespaces share the file system, and with it /var/run/wireguard: give each WireGuard interface a name of its own, also across
+ * namespaces (`uniqueInterface`).
+ */
+import { type ChildProcess, execFile, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { type Commands, systemCommands } from '../../agent/mesh/exec.ts'
+
+/** Whether this machine can do it at all: root, and a TUN device for wireguard-go. */
+export const canMakeNamespaces = process.getuid?.() === 0 && existsSync('/dev/net/tun')
+
+const execFileAsync = promisify(execFile)
+
+let counter = 0
+const unique = () => `${process.pid.toString(36)}-${(counter++).toString(36)}`
+
+/** Linux allows 15 characters. */
+export const uniqueInterface = (): string => `wg${unique().replace('-', 'x')}`
+
+export class Host {
+  readonly namespace: string
+  readonly address: string
+
+  constructor(namespace: string, address: string) {
+    this.namespace = namespace
+    this.address = address
+  }
+
+  /** @returns standard output. */
+  async exec(command: string, ...args: readonly string[]): Promise<string> {
+    const { stdout } = await execFileAsync('ip', ['netns', 'exec', this.namespace, command, ...args])
+    return stdout
+  }
+
+  spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    return spawn('ip', ['netns', 'exec', this.namespace, command, ...args], options)
+  }
+
+  /** For code that runs here and is to act there. */
+  get commands(): Commands {
+    const prefixed = (program: string, args: readonly string[]) =>
+      ['netns', 'exec', this.namespace, program, ...args] as const
+    return {
+      run: (program, args, input) => systemCommands.run('ip', prefixed(program, args), input),
+      launch: (program, args) => systemCommands.launch('ip', prefixed(program, args)),
+    }
+  }
+}
+
+export class Lan {
+  readonly #switch = `claw-lan-${unique()}`
+  readonly #namespaces: string[] = []
+  readonly #onExit = () => this.destroy()
+  #hosts = 0
+
+  constructor() {
+    process.on('exit', this.#onExit)
+    try {
+      this.#addNamespace(this.#switch)
+      ip('-n', this.#switch, 'link', 'add', 'br0', 'type', 'bridge')
+      ip('-n', this.#switch, 'link', 'set', 'br0', 'up')
+    } catch (error) {
+      this.destroy()
+      throw error
+    }
+  }
+
+  addHost(): Host {
+    const number = ++this.#hosts
+    const namespace = `claw-host-${unique()}`
+    const address = `198.18.0.${number}`
+    const port = `port${number}`
+    this.#addNamespace(namespace)
+    ip('link', 'add', port, 'netns', this.#switch, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
+    ip('-n', this.#switch, 'link', 'set', port, 'master', 'br0', 'up')
+    ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', 'eth0')
+    ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+    return new Host(namespace, address)
+  }
+
+  /** Ends what still runs in the namespaces, and removes them. */
+  destroy(): void {
+    process.off('exit', this.#onExit)
+    for (const namespace of this.#namespaces.splice(0)) {
+      for (const pid of processesIn(namespace)) attempt(() => process.kill(pid))
+      attempt(() => ip('netns', 'delete', namespace))
+    }
+  }
+
+  #addNamespace(name: string): void {
+    ip('netns', 'add', name)
+    this.#namespaces.push(name)
+    ip('-n', name, 'link', 'set', 'lo', 'up')
+  }
+}
+
+export function processesIn(namespace: string): number[] {
+  const pids = attempt(() => ip('netns', 'pids', namespace)) ?? ''
+  return pids.split('\n').filter(Boolean).map(Number)
+}
+
+const ip = (...args: readonly string[]): string =>
+  execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' })
+
+function attempt<T>(action: () => T): T | undefined {
+  try {
+    return action()
+  } catch {
+    return undefined
+  }
+}
