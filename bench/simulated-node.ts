@@ -14,13 +14,13 @@ import { EnrolReply, NodeSecretsReply } from '../protocol/http.ts'
 import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
 import { PROTOCOL_VERSION } from '../protocol/version.ts'
 
-const TELEMETRY = {
+const TELEMETRY = JSON.stringify({
   uptimeSeconds: 86_400,
   load1: 1.5,
   memoryTotalBytes: 2 ** 39,
   memoryFreeBytes: 2 ** 38,
   cpuPercent: 40,
-}
+})
 
 export class SimulatedNode {
   readonly id: NodeId
@@ -117,7 +117,7 @@ export class SimulatedNode {
   }
 
   telemetry(n: number): void {
-    this.#socket?.send(JSON.stringify({ type: 'telemetry', n, telemetry: TELEMETRY }))
+    this.#socket?.send(`{"type":"telemetry","n":${n},"telemetry":${TELEMETRY}}`)
   }
 
   /** A secret, sealed to this node; whether it opens is the tests' business. */

@@ -100,6 +100,7 @@ export const NodeItem = z.object({
 export type NodeItem = z.infer<typeof NodeItem>
 /** `next` is the cursor of the following page, absent on the last. */
 export const NodeList = z.object({ items: z.array(NodeItem), next: z.string().optional() })
+export type NodeList = z.infer<typeof NodeList>
 
 // Secrets: /v1/secrets
 
