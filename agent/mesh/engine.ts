@@ -82,6 +82,7 @@ export class MeshEngine {
   #interfaceUp = false
   #reachable = 0
   #tick: Timer | undefined
+  #started = false
   #stopped = false
 
   constructor(options: MeshEngineOptions) {
@@ -142,10 +143,11 @@ export class MeshEngine {
     const { map, known } = cache ?? emptyCache()
     this.#map = map
     this.#paths.restore(known)
+    await this.#locate()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
-    await this.#locate()
+    this.#started = true
     await this.#apply.request()
     return origin
   }
@@ -222,7 +224,7 @@ export class MeshEngine {
 
   async #bringUp(): Promise<'created' | 'adopted'> {
     const { iface, log, backend } = this.#options
-    const origin = await this.#interface.up()
+    const origin = await this.#interface.up(() => this.#followMap())
     this.#interfaceUp = true
     log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
     if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
@@ -230,13 +232,19 @@ export class MeshEngine {
   }
 
   async #reconcile(): Promise<void> {
+    // What comes before the start is part of it.
+    if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    const { reachable, learned } = await this.#devicePeers.follow(this.#peers())
+    await this.#followMap()
     this.#interfaceUp = true
+    this.#scheduleTick()
+  }
+
+  async #followMap(): Promise<void> {
+    const { reachable, learned } = await this.#devicePeers.follow(this.#peers())
     this.#reachable = reachable
     if (learned) this.#save.soon()
-    this.#scheduleTick()
   }
 
   #scheduleTick(): void {
