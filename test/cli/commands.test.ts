@@ -1,0 +1,214 @@
+/** `claw` against a gateway that really runs. */
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { claw, type Finished, openGateway, type RunningGateway } from '../support/claw.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
+
+let home: string
+let gateway: RunningGateway
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), 'claw-'))
+  gateway = await openGateway(join(home, '.claw'))
+  return async () => {
+    await gateway.dispose()
+    rmSync(home, { recursive: true })
+  }
+})
+
+const run = (args: readonly string[], input?: string | Uint8Array): Promise<Finished> =>
+  claw(args, { env: gateway.env, ...(input !== undefined && { input }) })
+
+async function json(args: readonly string[]): Promise<unknown> {
+  const { code, stdout, stderr } = await run([...args, '-o', 'json'])
+  if (code !== 0) throw new Error(stderr)
+  return JSON.parse(stdout)
+}
+
+describe('where the gateway is', () => {
+  test('is known in the directory of a `claw up`, and by flags anywhere', async () => {
+    expect((await claw(['node', 'ls'], { cwd: home })).code).toBe(0)
+    const { url, ca, adminTokenFile } = gateway
+    const flags = ['--gateway', url, '--ca', ca, '--token-file', adminTokenFile]
+    expect((await claw(['node', 'ls', ...flags], { cwd: tmpdir() })).code).toBe(0)
+  })
+
+  test('must be said where there is none', async () => {
+    const asked = await claw(['node', 'ls'], { cwd: temporaryDirectory() })
+    expect(asked).toMatchObject({ code: 2, stderr: expect.stringContaining('E_NO_GATEWAY') })
+  })
+
+  test('is nowhere without TLS, whatever else is right', async () => {
+    for (const scheme of ['ws', 'http']) {
+      const asked = await run(['node', 'ls', '--gateway', gateway.url.replace('https', scheme)])
+      expect(asked).toMatchObject({ code: 78, stderr: expect.stringContaining('E_INSECURE_TRANSPORT') })
+    }
+  })
+
+  test('is judged by the given CA only', async () => {
+    const asked = await claw(['node', 'ls', '--gateway', gateway.url, '--token-file', gateway.adminTokenFile])
+    expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('E_TLS_UNTRUSTED') })
+    expect(asked.stderr).toContain('--ca')
+  })
+
+  test('an admin token that others can read, or that is a link, is refused', async () => {
+    const directory = temporaryDirectory()
+    const copy = join(directory, 'open.token')
+    copyFileSync(gateway.adminTokenFile, copy)
+    chmodSync(copy, 0o644)
+    const link = join(directory, 'link.token')
+    symlinkSync(gateway.adminTokenFile, link)
+    for (const file of [copy, link]) {
+      const asked = await run(['node', 'ls', '--token-file', file])
+      expect(asked).toMatchObject({ code: 78, stderr: expect.stringContaining('E_FILE_PERMISSIONS') })
+    }
+  })
+
+  test('a wrong admin token is not repeated', async () => {
+    const file = join(temporaryDirectory(), 'wrong.token')
+    const token = `claw_${'x'.repeat(32)}`
+    writeFileSync(file, token, { mode: 0o600 })
+    const asked = await run(['node', 'ls', '--token-file', file])
+    expect(asked).toMatchObject({ code: 4, stderr: expect.stringContaining('E_AUTH_INVALID') })
+    expect(asked.stderr).not.toContain(token)
+  })
+})
+
+describe('token', () => {
+  test('create prints the token alone, so that it can go into a file', async () => {
+    const { code, stdout } = await run([
+      'token',
+      'create',
+      '--tag',
+      'gpu',
+      '--tag',
+      'lab',
+      '--ttl',
+      '2h',
+      '--uses',
+      '3',
+    ])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
+  })
+
+  test('is listed without the token, and can be revoked', async () => {
+    const created = (await json(['token', 'create', '--tag', 'gpu', '--uses', '3'])) as {
+      id: string
+      token: string
+    }
+    expect(Object.keys(created).sort()).toEqual(['expiresAt', 'id', 'token'])
+    const listed = JSON.stringify(await json(['token', 'ls']))
+    expect(listed).not.toContain(created.token)
+
+    expect((await run(['token', 'revoke', created.id])).code).toBe(0)
+    expect(await json(['tokens'])).toMatchObject({
+      apiVersion: 'claw/v1',
+      kind: 'TokenList',
+      items: expect.arrayContaining([
+        expect.objectContaining({ id: created.id, status: 'revoked', tags: ['gpu'], uses: 3, used: 0 }),
+      ]),
+    })
+    expect((await run(['token', 'ls'])).stdout).toMatch(new RegExp(`${created.id} +revoked +0/3 +gpu`))
+  })
+
+  test.each([
+    ['--ttl', '40d'],
+    ['--ttl', 'soon'],
+    ['--ttl', '0s'],
+    ['--uses', '0'],
+    ['--uses', '1.5'],
+    ['--tag', 'Not A Tag'],
+  ])('%s %s is refused before anything is asked', async (flag, value) => {
+    const asked = await run(['token', 'create', flag, value])
+    expect(asked.code).toBe(2)
+    expect(asked.stdout).toBe('')
+  })
+})
+
+describe('secret', () => {
+  const BYTES = Uint8Array.from({ length: 256 }, (_, index) => index)
+
+  test.each([
+    ['text', Buffer.from('pässword\n')],
+    ['every byte', BYTES],
+    ['nothing but a newline', Buffer.from('\n')],
+    ['a byte-order mark', Buffer.from([0xef, 0xbb, 0xbf, 0x61])],
+  ])('%s comes back as it went in, from standard input and from a file', async (_case, value) => {
+    const file = join(temporaryDirectory(), 'value')
+    writeFileSync(file, value)
+    expect((await run(['secret', 'set', 'from.stdin'], value)).code).toBe(0)
+    expect((await run(['secret', 'set', 'from.file', '--file', file])).code).toBe(0)
+    for (const name of ['from.stdin', 'from.file']) {
+      const { code, bytes, stderr } = await run(['secret', 'get', name])
+      expect([code, Buffer.compare(bytes, value), stderr]).toEqual([0, 0, ''])
+    }
+  })
+
+  test('get -o json gives text as text and the rest in base64', async () => {
+    await run(['secret', 'set', 'as.text'], 'hello')
+    await run(['secret', 'set', 'as.bytes'], BYTES)
+    expect(await json(['secret', 'get', 'as.text'])).toEqual({ name: 'as.text', version: 1, value: 'hello' })
+    const valueBase64 = Buffer.from(BYTES).toString('base64')
+    expect(await json(['secret', 'get', 'as.bytes'])).toEqual({ name: 'as.bytes', version: 1, valueBase64 })
+  })
+
+  test('versions count up, readers stay unless they are named anew', async () => {
+    expect((await run(['secret', 'set', 'counted', '--allow-tag', 'gpu'], 'one')).stderr).toContain(
+      'version 1',
+    )
+    const second = await run(['secret', 'set', 'counted', '-o', 'json'], 'two')
+    expect(JSON.parse(second.stdout)).toMatchObject({ name: 'counted', version: 2, allowTags: ['gpu'] })
+    const third = await run(['secret', 'set', 'counted', '--allow-tag', 'lab', '-o', 'json'], 'three')
+    expect(JSON.parse(third.stdout)).toMatchObject({ version: 3, allowTags: ['lab'] })
+    expect((await run(['secret', 'ls'])).stdout).toMatch(/counted +3 +tag lab +\S/)
+  })
+
+  test('rm asks, or must be told', async () => {
+    await run(['secret', 'set', 'doomed'], 'x')
+    const unasked = await run(['secret', 'rm', 'doomed'], 'doomed\n')
+    expect(unasked).toMatchObject({ code: 10, stderr: expect.stringContaining('E_CONFIRMATION_NEEDED') })
+    expect((await run(['secret', 'get', 'doomed'])).stdout).toBe('x')
+    expect((await run(['secret', 'rm', 'doomed', '--yes'])).code).toBe(0)
+    expect(await run(['secret', 'get', 'doomed'])).toMatchObject({ code: 5, stdout: '' })
+  })
+
+  test('a value is never an argument, a name never nonsense, a file never too large', async () => {
+    expect((await run(['secret', 'set', 'name', 'value'])).code).toBe(2)
+    expect((await run(['secret', 'set', 'Not/A/Name'], 'x')).code).toBe(2)
+    const file = join(temporaryDirectory(), 'large')
+    writeFileSync(file, Buffer.alloc(1024 * 1024 + 1))
+    expect((await run(['secret', 'set', 'large', '--file', file])).stderr).toContain('E_SECRET_TOO_LARGE')
+  })
+})
+
+test('a node that is not there is not shown and not removed', async () => {
+  expect(await json(['node', 'ls'])).toEqual({ apiVersion: 'claw/v1', kind: 'NodeList', items: [] })
+  for (const args of [
+    ['node', 'show', 'nobody'],
+    ['node', 'rm', 'nobody', '--yes'],
+    ['node', 'show', '../tokens'],
+  ]) {
+    expect(await run(args)).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining('E_N') })
+  }
+})
+
+test('the audit trail has what was done, newest first', async () => {
+  await run(['secret', 'set', 'audited'], 'x')
+  await run(['secret', 'get', 'audited'])
+  const { items } = (await json(['audit', 'ls', '--limit', '3'])) as {
+    items: { seq: number; action: string }[]
+  }
+  expect(items.map(({ action }) => action)).toEqual(['audit.list', 'secret.read', 'secret.write'])
+  expect(items.map(({ seq }) => seq)).toEqual([...items.map(({ seq }) => seq)].sort((a, b) => b - a))
+})
+
+test('errors are one line of JSON on standard error with -o json, and carry the request id', async () => {
+  const { stdout, stderr } = await run(['node', 'show', 'nobody', '-o', 'json'])
+  expect(stdout).toBe('')
+  expect(JSON.parse(stderr)).toMatchObject({
+    error: { code: 'E_NODE_NOT_FOUND', exitCode: 5, requestId: expect.stringMatching(/^req_/) },
+  })
+})
