@@ -18,6 +18,12 @@ export function launch(entry) {
   const child = spawn(bundled, [fileURLToPath(new URL(entry, import.meta.url)), ...process.argv.slice(2)], {
     stdio: 'inherit',
   })
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
-  child.on('exit', (code, signal) => (signal ? process.kill(process.pid, signal) : process.exit(code)))
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']
+  for (const signal of signals) process.on(signal, () => child.kill(signal))
+  child.on('exit', (code, signal) => {
+    if (!signal) process.exit(code)
+    // The child's end is ours, which our own handlers would prevent.
+    for (const handled of signals) process.removeAllListeners(handled)
+    process.kill(process.pid, signal)
+  })
 }
