@@ -45,18 +45,14 @@ export async function withGateway<T>(
 }
 
 /** The CA of a local gateway goes with its address only: another gateway is not judged by it. */
-export function findGateway(
-  options: ConnectionOptions,
-  env: NodeJS.ProcessEnv,
-  directory = DEFAULT_DIRECTORY,
-): Place {
+function findGateway(options: ConnectionOptions, env: NodeJS.ProcessEnv): Place {
   const gateway = options.gateway ?? env['CLAW_GATEWAY']
   const ca = options.ca ?? env['CLAW_CA']
   const tokenFile = options['token-file'] ?? env['CLAW_TOKEN_FILE']
   if (gateway !== undefined)
     return { url: parseGatewayUrl(gateway), ca, tokenFile: tokenFile ?? missingToken() }
 
-  const local = readRunFile(directory)
+  const local = readRunFile(DEFAULT_DIRECTORY)
   if (local?.url === undefined) throw noGateway()
   return { url: parseGatewayUrl(local.url), ca: ca ?? local.ca, tokenFile: tokenFile ?? local.adminTokenFile }
 }

@@ -8,7 +8,7 @@ export function connectionError(url: GatewayUrl, error: Error, untrusted?: unkno
   return untrusted ? mistrusted(url, codeOf(error)) : unreachable(url, error)
 }
 
-/** Does not say which pin was expected: that would tell whoever reads the log what to forge a reason for. */
+/** Does not say which pin was expected: a log is read by more people than the pin is meant for. */
 export function pinMismatch(url: GatewayUrl): UserError {
   return new UserError({
     code: 'E_PIN_MISMATCH',
@@ -39,11 +39,9 @@ const MISTRUST: Readonly<Record<string, string>> = {
 }
 
 const REMEDY: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED:
-    "compare this machine's clock; restart `claw up`, which renews its certificate (its CA is given with --ca FILE)",
-  CERT_NOT_YET_VALID: "compare this machine's clock with the gateway's (its CA is given with --ca FILE)",
-  ERR_TLS_CERT_ALTNAME_INVALID:
-    'use a name the certificate is for, or restart `claw up` with --name NAME (its CA stays the one of --ca FILE)',
+  CERT_HAS_EXPIRED: "restart `claw up`, which renews it, or set this machine's clock",
+  CERT_NOT_YET_VALID: "set this machine's clock, or the gateway's",
+  ERR_TLS_CERT_ALTNAME_INVALID: 'use a name it is for, or restart `claw up` with --name NAME',
 }
 
 function unreachable(url: GatewayUrl, error: Error): UserError {

@@ -128,7 +128,7 @@ describe('reading refuses', () => {
 
   test('a directory and a pipe, without waiting', () => {
     const pipe = join(directory, 'pipe')
-    execFileSync('mkfifo', ['-m', '600', pipe])
+    execFileSync('/bin/sh', ['-c', 'mkfifo -m 600 "$0"', pipe])
     expect(() => readPrivateFile(pipe)).toThrow(expect.objectContaining({ code: 'E_FILE_PERMISSIONS' }))
     expect(() => readPrivateFile(directory)).toThrow(expect.objectContaining({ code: 'E_FILE_PERMISSIONS' }))
   })
