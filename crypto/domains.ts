@@ -8,4 +8,10 @@ export const DOMAIN = {
   delivery: 'claw-delivery v1',
   /** HPKE `info` of a signal between two nodes. */
   signal: 'claw-signal v1',
+  /** Gateway's signature over a session's transcript. */
+  session: 'claw-session v1',
+  /** Gateway's signature over an enrolment's answer. */
+  enrolment: 'claw-enrolment v1',
+  /** Gateway's signature over its next key. */
+  successor: 'claw-successor v1',
 } as const

@@ -1,6 +1,7 @@
 /** Ed25519 identity keys (RFC 8032) and the JWTs they sign. */
 import { type CryptoKey, importJWK, type JWK, SignJWT } from 'jose'
-import { ENROL_JWT_TYPE, type EnrolClaims } from '../protocol/http.ts'
+import { CHANNEL_JWT_TYPE, type ChannelClaims } from '../protocol/channel.ts'
+import { ENROL_JWT_TYPE, type EnrolClaims, ROTATION_JWT_TYPE } from '../protocol/http.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { IdentityKey } from '../protocol/ids.ts'
 import { PROOF_LIFETIME_MS } from '../protocol/limits.ts'
@@ -66,15 +67,33 @@ export class Identity {
   async signEnrolment(claims: EnrolClaims, origin: string, now: number): Promise<string> {
     const issuedAt = Math.floor(now / 1000)
     return new SignJWT({ ...claims })
-      .setProtectedHeader({
-        alg: SIGNATURE_ALGORITHM,
-        typ: ENROL_JWT_TYPE,
-        jwk: { kty: 'OKP', crv: 'Ed25519', x: this.publicKey },
-      })
+      .setProtectedHeader(this.#introduction(ENROL_JWT_TYPE))
       .setAudience(origin)
       .setIssuedAt(issuedAt)
       .setExpirationTime(issuedAt + PROOF_LIFETIME_MS / 1000)
       .sign(this.#key)
+  }
+
+  /** What this node saw of a session's TLS connection (protocol/channel.ts). */
+  signChannel(claims: ChannelClaims): Promise<string> {
+    return new SignJWT({ ...claims })
+      .setProtectedHeader({ alg: SIGNATURE_ALGORITHM, typ: CHANNEL_JWT_TYPE })
+      .sign(this.#key)
+  }
+
+  /** This key agrees to be the node's next one. `now` as for a proof. */
+  signRotation(node: NodeId, origin: string, now: number): Promise<string> {
+    return new SignJWT()
+      .setProtectedHeader(this.#introduction(ROTATION_JWT_TYPE))
+      .setSubject(node)
+      .setAudience(origin)
+      .setIssuedAt(Math.floor(now / 1000))
+      .sign(this.#key)
+  }
+
+  /** Header of a JWS by a key that the gateway does not know yet. */
+  #introduction(typ: string) {
+    return { alg: SIGNATURE_ALGORITHM, typ, jwk: { kty: 'OKP', crv: 'Ed25519', x: this.publicKey } }
   }
 }
 

@@ -11,6 +11,8 @@ const Attachment = z.object({
   v: z.literal(1),
   node: NodeId,
   session: SessionId,
+  /** `jti` of the upgrade's proof. */
+  proof: z.string(),
   openedAt: z.int(),
   /** Last frame that reached the object; heartbeats do not, the runtime keeps their time itself. */
   seenAt: z.int(),

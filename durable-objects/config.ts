@@ -4,8 +4,10 @@
  */
 import { importJWK, type JWK } from 'jose'
 import { z } from 'zod'
+import type { GatewaySigner } from '../crypto/gateway-proof.ts'
 import { Keyring } from '../crypto/keyring.ts'
 import { type Ipv4Range, parseIpv4Range } from '../protocol/addresses.ts'
+import { GatewayKey } from '../protocol/ids.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import type { Env } from './env.ts'
 
@@ -16,7 +18,9 @@ export interface Config {
   readonly origins: ReadonlySet<string>
   readonly ca: string | undefined
   readonly keyring: Keyring
-  readonly signing: { readonly privateKey: CryptoKey; readonly publicKey: CryptoKey }
+  readonly signing: GatewaySigner & { readonly publicKey: CryptoKey }
+  /** Empty where the gateway does not know its own certificate. */
+  readonly tlsSpki: ReadonlySet<string>
   readonly adminTokenHash: string
 }
 
@@ -36,6 +40,7 @@ const SigningKey = z.object({
   x: z.string(),
   d: z.string(),
 })
+const HASH = /^[A-Za-z0-9_-]{43}$/
 const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'DB', 'CIPHERTEXTS'] as const
 const MAX_SHARDS = 999
 
@@ -65,7 +70,12 @@ async function parse(env: Env): Promise<Config> {
   )
   const origins = check('GATEWAY_ORIGINS', parseOrigins(env.GATEWAY_ORIGINS))
   const keyring = check('MASTER_KEYRING', Keyring.parse(env.MASTER_KEYRING ?? ''))
-  const signing = check('GATEWAY_SIGNING_KEY', await parseSigningKey(env.GATEWAY_SIGNING_KEY))
+  const next =
+    env.GATEWAY_NEXT_KEY === undefined ? undefined : GatewayKey.safeParse(env.GATEWAY_NEXT_KEY).data
+  if (env.GATEWAY_NEXT_KEY !== undefined && next === undefined) wrong.push('GATEWAY_NEXT_KEY')
+  const signing = check('GATEWAY_SIGNING_KEY', await parseSigningKey(env.GATEWAY_SIGNING_KEY, next))
+  const tlsSpki = words(env.GATEWAY_TLS_SPKI)
+  if (!tlsSpki.every((hash) => HASH.test(hash))) wrong.push('GATEWAY_TLS_SPKI')
   const adminTokenHash = check(
     'ADMIN_TOKEN_HASH',
     /^[0-9a-f]{64}$/.test(env.ADMIN_TOKEN_HASH ?? '') ? env.ADMIN_TOKEN_HASH : undefined,
@@ -82,7 +92,17 @@ async function parse(env: Env): Promise<Config> {
   ) {
     throw new ConfigError(wrong)
   }
-  return { fleetName, range, shards, origins, ca: env.GATEWAY_CA, keyring, signing, adminTokenHash }
+  return {
+    fleetName,
+    range,
+    shards,
+    origins,
+    ca: env.GATEWAY_CA,
+    keyring,
+    signing,
+    tlsSpki: new Set(tlsSpki),
+    adminTokenHash,
+  }
 }
 
 function parseCount(text: string | undefined): number | undefined {
@@ -90,19 +110,25 @@ function parseCount(text: string | undefined): number | undefined {
   return value >= 1 && value <= MAX_SHARDS ? value : undefined
 }
 
+const words = (text: string | undefined): string[] => (text ?? '').split(/\s+/).filter((word) => word !== '')
+
 function parseOrigins(text: string | undefined): ReadonlySet<string> | undefined {
-  const origins = (text ?? '').split(/\s+/).filter((origin) => origin !== '')
+  const origins = words(text)
   const valid = origins.every(
     (origin) => URL.canParse(origin) && new URL(origin).origin === origin && origin.startsWith('https:'),
   )
   return valid && origins.length > 0 ? new Set(origins) : undefined
 }
 
-async function parseSigningKey(text: string | undefined): Promise<Config['signing'] | undefined> {
+async function parseSigningKey(
+  text: string | undefined,
+  next: GatewayKey | undefined,
+): Promise<Config['signing'] | undefined> {
   try {
     const jwk = SigningKey.parse(JSON.parse(text ?? ''))
     const { d: _, ...publicJwk } = jwk
-    return { privateKey: await importKey(jwk), publicKey: await importKey(publicJwk) }
+    const key = GatewayKey.parse(jwk.x)
+    return { key, next, privateKey: await importKey(jwk), publicKey: await importKey(publicJwk) }
   } catch {
     return undefined
   }

@@ -18,4 +18,8 @@ export interface Env {
   readonly MASTER_KEYRING: string
   readonly GATEWAY_SIGNING_KEY: string
   readonly ADMIN_TOKEN_HASH: string
+  /** Public key (base64url) that will follow GATEWAY_SIGNING_KEY; nodes learn it in advance. */
+  readonly GATEWAY_NEXT_KEY?: string
+  /** SHA-256 (base64url) of the SubjectPublicKeyInfo of each certificate this gateway serves, where it knows: not on Cloudflare. */
+  readonly GATEWAY_TLS_SPKI?: string
 }

@@ -30,6 +30,13 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
       CREATE TABLE mesh_log (seq INTEGER PRIMARY KEY, node_id TEXT NOT NULL);
     `,
   },
+  {
+    id: 2,
+    sql: `
+      ALTER TABLE nodes ADD COLUMN quarantine TEXT;
+      CREATE UNIQUE INDEX nodes_by_identity ON nodes (identity_key);
+    `,
+  },
 ]
 
 export interface NodeRow extends Record<string, string | number | null> {
@@ -44,4 +51,6 @@ export interface NodeRow extends Record<string, string | number | null> {
   mesh: number
   created_at: number
   removed_at: number | null
+  /** Why it is held; null for a node that is not. */
+  quarantine: string | null
 }

@@ -39,6 +39,9 @@ export interface Enrolment {
   readonly tags: Tags
 }
 
+/** The answer to an enrolment, before the gateway has signed it. */
+export type EnrolledNode = Omit<EnrolReply, 'gateway'>
+
 /** A node as the rest of the gateway knows it. */
 export interface NodeRecord {
   readonly id: NodeId
@@ -54,6 +57,7 @@ export interface NodeRecord {
   readonly mesh: boolean
   readonly createdAt: number
   readonly removed: boolean
+  readonly quarantine: string | undefined
 }
 
 export interface Registration {
@@ -86,14 +90,20 @@ export class Fleet extends DurableObject<Env> {
     return { id: this.#id }
   }
 
+  /** The node whose identity key this is, or was at its enrolment. */
+  async nodeOfKey(identity: IdentityKey): Promise<NodeRecord | undefined> {
+    const row = this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE identity_key = ?', identity)
+    return row === undefined ? this.node(await nodeIdOf(identity)) : this.#record(row)
+  }
+
   node(id: NodeId): NodeRecord | undefined {
     const row = this.#row(id)
     return row && this.#record(row)
   }
 
   /** Idempotent: the same keys again give the same node. */
-  async enrol(enrolment: Enrolment): Promise<Result<EnrolReply, Refusal>> {
-    const id = await nodeIdOf(enrolment.identity)
+  async enrol(enrolment: Enrolment): Promise<Result<EnrolledNode, Refusal>> {
+    const id = (await this.nodeOfKey(enrolment.identity))?.id ?? (await nodeIdOf(enrolment.identity))
     return this.#sql.transaction(() => this.#enrol(id, enrolment))
   }
 
@@ -131,10 +141,29 @@ export class Fleet extends DurableObject<Env> {
     return node
   }
 
+  /** Holds a node: its sessions end, its requests are refused, and its peers drop it, until it is released. */
+  async quarantine(id: NodeId, reason: string): Promise<void> {
+    await this.#hold(id, reason)
+  }
+
+  async release(id: NodeId): Promise<void> {
+    await this.#hold(id, null)
+  }
+
+  /** The old key has signed for the new one, and the new one for itself; the node stays who it is. */
+  async rotateIdentity(id: NodeId, identity: IdentityKey): Promise<Result<IdentityKey, Refusal>> {
+    const owner = await this.nodeOfKey(identity)
+    if (owner !== undefined)
+      return owner.id === id && owner.identity === identity ? ok(identity) : err(refusal('E_KEY_IN_USE'))
+    this.#sql.run('UPDATE nodes SET identity_key = ? WHERE id = ?', identity, id)
+    await callObject(this.env.SESSION_SHARD, shardName(id, this.#shards), (stub) => stub.forget(id))
+    return ok(identity)
+  }
+
   /** A session begins: what the node must know of the mesh. Writes a row only if the node is not as it was. */
   async register(registration: Registration): Promise<MeshUpdate | undefined> {
     const row = this.#row(registration.node)
-    if (row === undefined || row.removed_at !== null) return undefined
+    if (row === undefined || row.removed_at !== null || row.quarantine !== null) return undefined
     const mesh = registration.mesh ? 1 : 0
     if (row.agent !== registration.agent || row.mesh !== mesh) {
       this.#sql.transaction(() => {
@@ -160,10 +189,12 @@ export class Fleet extends DurableObject<Env> {
     return readCounters()
   }
 
-  #enrol(id: NodeId, enrolment: Enrolment): Result<EnrolReply, Refusal> {
+  #enrol(id: NodeId, enrolment: Enrolment): Result<EnrolledNode, Refusal> {
     const existing = this.#row(id)
     if (existing !== undefined) {
       if (existing.removed_at !== null) return err(refusal('E_NODE_REMOVED'))
+      if (existing.identity_key !== enrolment.identity)
+        return err(refusal('E_KEY_IN_USE', 'this identity key was replaced'))
       if (existing.wg_key !== enrolment.wg || existing.sealing_key !== enrolment.seal) {
         return err(refusal('E_KEY_IN_USE', 'this identity is enrolled with other keys'))
       }
@@ -198,6 +229,22 @@ export class Fleet extends DurableObject<Env> {
     return ok(this.#reply(row))
   }
 
+  async #hold(id: NodeId, reason: string | null): Promise<void> {
+    const row = this.#row(id)
+    if (row === undefined || row.removed_at !== null || row.quarantine === reason) return
+    this.#sql.transaction(() => {
+      this.#sql.run('UPDATE nodes SET quarantine = ? WHERE id = ?', reason, id)
+      if (row.mesh === 1) this.#log.append(id)
+    })
+    const shard = shardName(id, this.#shards)
+    await Promise.all([
+      callObject(this.env.SESSION_SHARD, shard, (stub) =>
+        reason === null ? stub.welcomeBack(id) : stub.hold(id),
+      ),
+      this.#fanout.changed({ urgent: true }),
+    ])
+  }
+
   /** Cloud images share host names: the second `gpu` becomes `gpu-2`. */
   #freeName(wanted: NodeName): NodeName {
     const taken = (name: string) =>
@@ -228,10 +275,11 @@ export class Fleet extends DurableObject<Env> {
       mesh: row.mesh === 1,
       createdAt: row.created_at,
       removed: row.removed_at !== null,
+      quarantine: row.quarantine ?? undefined,
     }
   }
 
-  #reply(row: NodeRow): EnrolReply {
+  #reply(row: NodeRow): EnrolledNode {
     const { id, name, ipv4, ipv6, tags } = this.#record(row)
     return {
       id,

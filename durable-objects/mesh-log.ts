@@ -99,7 +99,9 @@ export class MeshLog {
 
   #build(): { seq: number; frames: string[] } {
     const peers = this.#sql
-      .all<NodeRow>('SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL ORDER BY id')
+      .all<NodeRow>(
+        'SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL AND quarantine IS NULL ORDER BY id',
+      )
       .map(peerOf)
     const frames: string[] = []
     for (let start = 0; start === 0 || start < peers.length; start += MESH_ENTRIES_PER_FRAME) {
@@ -111,7 +113,8 @@ export class MeshLog {
   }
 }
 
-const isMember = (row: NodeRow): boolean => row.mesh === 1 && row.removed_at === null
+const isMember = (row: NodeRow): boolean =>
+  row.mesh === 1 && row.removed_at === null && row.quarantine === null
 
 export function peerOf(row: NodeRow): MeshPeer {
   const tags = Tags.parse(JSON.parse(row.tags))

@@ -4,7 +4,7 @@ import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { NodeRecord } from './fleet.ts'
-import { claimedNode, goneAt, type ProvenRequest, verifyProof } from './proof.ts'
+import { claimedNode, goneAt, type ProvenRequest, verifyProof, verifySignature } from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */
@@ -38,9 +38,20 @@ export class NodeAuthenticator {
     const proof = await verifyProof(jwt, node.key, request, origins, Date.now())
     if (!proof.ok) return proof
     if (node.record.removed) return err(refusal('E_NODE_REMOVED'))
+    if (node.record.quarantine !== undefined) return err(refusal('E_NODE_QUARANTINED'))
     if (!this.#replays.admit(proof.value.jti, goneAt(proof.value), Date.now()))
       return err(refusal('E_PROOF_REPLAYED'))
     return ok({ node: node.record, jti: proof.value.jti })
+  }
+
+  /** Whether it is a proof this node signed; used up, wherever and for whatever it was made. */
+  async burn(jwt: string): Promise<boolean> {
+    const claimed = claimedNode(jwt)
+    const node = claimed.ok ? await this.node(claimed.value) : undefined
+    const claims = node && (await verifySignature(jwt, node.key))
+    if (!claims?.ok) return false
+    this.#replays.admit(claims.value.jti, goneAt(claims.value), Date.now())
+    return true
   }
 
   async node(id: NodeId): Promise<KnownNode | undefined> {

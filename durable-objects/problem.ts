@@ -1,6 +1,9 @@
 /** Errors as the gateway sends them: RFC 9457 problem details with a stable code, and the gateway's time for clocks that are off. */
 import { ERRORS, type Problem, type Refusal } from '../protocol/errors.ts'
 
+/** Long enough for a bucket to hold something again, with the client's own jitter on top. */
+const RETRY_AFTER_SECONDS = 5
+
 export function problemResponse({ code, detail }: Refusal, requestId: string): Response {
   const { status, title } = ERRORS[code]
   const problem: Problem = {
@@ -14,6 +17,10 @@ export function problemResponse({ code, detail }: Refusal, requestId: string): R
   }
   return new Response(JSON.stringify(problem), {
     status,
-    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' },
+    headers: {
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      ...(status === 429 && { 'retry-after': String(RETRY_AFTER_SECONDS) }),
+    },
   })
 }

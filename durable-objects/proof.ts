@@ -3,7 +3,6 @@
  * claims being true, the replay check last, so that a refused proof takes no room in the cache.
  */
 import { compactVerify, decodeJwt, decodeProtectedHeader, errors } from 'jose'
-import { fromUtf8 } from '../crypto/bytes.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { PROOF_CLOCK_TOLERANCE_MS, PROOF_LIFETIME_MS } from '../protocol/limits.ts'
@@ -36,21 +35,27 @@ export async function verifyProof(
   origins: ReadonlySet<string>,
   now: number,
 ): Promise<Result<ProofClaims, Refusal>> {
-  const unverified = unverifiedClaims(jwt)
-  if (!unverified.ok) return unverified
-  const claims = unverified.value
-  try {
-    const { payload } = await compactVerify(jwt, key, { algorithms: [SIGNATURE_ALGORITHM] })
-    if (fromUtf8(payload).length === 0) return err(refusal('E_PROOF_MALFORMED'))
-  } catch (error) {
-    if (error instanceof errors.JOSEError) return err(refusal('E_PROOF_SIGNATURE'))
-    throw error
-  }
+  const signed = await verifySignature(jwt, key)
+  if (!signed.ok) return signed
+  const claims = signed.value
   if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))
   if (claims.htm !== request.method || claims.htu !== request.path || claims.bh !== request.bodyHash) {
     return err(refusal('E_PROOF_BINDING'))
   }
   return isTimely(claims, now) ? ok(claims) : err(refusal('E_PROOF_EXPIRED'))
+}
+
+/** The claims of a proof that this key signed, whatever they say. */
+export async function verifySignature(jwt: string, key: CryptoKey): Promise<Result<ProofClaims, Refusal>> {
+  const claims = unverifiedClaims(jwt)
+  if (!claims.ok) return claims
+  try {
+    await compactVerify(jwt, key, { algorithms: [SIGNATURE_ALGORITHM] })
+    return claims
+  } catch (error) {
+    if (error instanceof errors.JOSEError) return err(refusal('E_PROOF_SIGNATURE'))
+    throw error
+  }
 }
 
 /** When the proof is refused for its age, in Unix ms: until then its id must be remembered. */

@@ -5,6 +5,7 @@
  * Rows are written when a session begins or ends and when a proof is used, never for a heartbeat or telemetry.
  */
 import { DurableObject } from 'cloudflare:workers'
+import { sessionTranscript, signAsGateway } from '../crypto/gateway-proof.ts'
 import type { ErrorCode, Refusal } from '../protocol/errors.ts'
 import {
   CLOSE,
@@ -13,13 +14,9 @@ import {
   PONG,
   type RegisterFrame,
   type SignalFrame,
-  type Telemetry,
 } from '../protocol/frames.ts'
-import type { NodeStatus } from '../protocol/http.ts'
 import { type NodeId, SessionId } from '../protocol/ids.ts'
 import {
-  FRAME_BURST,
-  FRAMES_PER_SECOND,
   HEARTBEAT_INTERVAL_MS,
   MAX_VIOLATIONS,
   OFFLINE_AFTER_MS,
@@ -30,59 +27,42 @@ import type { MeshPosition } from '../protocol/mesh.ts'
 import type { Result } from '../protocol/result.ts'
 import { shardName } from '../protocol/shard.ts'
 import { OLDEST_SUPPORTED_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../protocol/version.ts'
-import { type Attachment, readAttachment, updateAttachment } from './attachment.ts'
-import { callObject, FLEET_OBJECT } from './call-object.ts'
-import { closeQuietly, sendError, sendFrame, sendText } from './close.ts'
+import { AUDIT_OBJECT, callObject, FLEET_OBJECT } from './call-object.ts'
+import { closeQuietly, sendError, sendFrame } from './close.ts'
 import { readConfig } from './config.ts'
 import { count, readCounters } from './counters.ts'
 import type { Env } from './env.ts'
 import type { Fleet, NodeRecord } from './fleet.ts'
 import { readFrame } from './frame-reader.ts'
+import { MeshDelivery } from './mesh-delivery.ts'
 import type { MeshUpdate } from './mesh-log.ts'
 import { NodeAuthenticator } from './node-authenticator.ts'
-import { leaseStatus } from './presence.ts'
 import { problemResponse } from './problem.ts'
 import type { ProvenRequest } from './proof.ts'
+import { sawOurCertificate } from './registration.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
+import { type Presence, SESSION_MIGRATIONS, Sessions } from './sessions.ts'
 import { Sql } from './sql.ts'
-import { TokenBucket } from './token-bucket.ts'
-
-export interface Presence {
-  readonly node: NodeId
-  readonly status: NodeStatus
-  readonly seenAt: number
-  readonly telemetry?: Telemetry
-}
-
-interface Session {
-  readonly node: NodeId
-  readonly attachment: Attachment
-}
-
-const MIGRATIONS = [
-  REPLAY_MIGRATION,
-  { id: 2, sql: 'CREATE TABLE presence (node_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) WITHOUT ROWID' },
-]
 
 export class SessionShard extends DurableObject<Env> {
-  readonly #sql: Sql
   readonly #authenticator: NodeAuthenticator
-  /** Attachments and buckets of sockets used since the object woke; both can be rebuilt, or forgotten without harm. */
-  readonly #attachments = new WeakMap<WebSocket, Attachment>()
-  readonly #buckets = new WeakMap<WebSocket, TokenBucket>()
+  readonly #sessions: Sessions
+  readonly #mesh: MeshDelivery
   readonly #registerTimers = new WeakMap<WebSocket, number>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    this.#sql = new Sql(ctx.storage, MIGRATIONS)
-    this.#authenticator = new NodeAuthenticator(new ReplayCache(this.#sql), (id) =>
+    const sql = new Sql(ctx.storage, [REPLAY_MIGRATION, ...SESSION_MIGRATIONS])
+    this.#authenticator = new NodeAuthenticator(new ReplayCache(sql), (id) =>
       this.#fleet((fleet) => fleet.node(id)),
     )
+    this.#sessions = new Sessions(ctx, sql)
+    this.#mesh = new MeshDelivery(this.#sessions, (at) => this.#fleet((fleet) => fleet.changesSince(at)))
     // Belongs to the process, not to storage: set anew each time the object wakes.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
   }
 
-  /** Checks a node's proof for an ordinary request. */
+  /** Checks a node's proof for an ordinary request, and uses it up. */
   async authenticate(
     jwt: string,
     request: ProvenRequest,
@@ -91,32 +71,32 @@ export class SessionShard extends DurableObject<Env> {
     return this.#authenticator.authenticate(jwt, request, origins)
   }
 
+  /** Uses up a proof that crossed the network in clear. @returns whether it was one of this node's. */
+  burn(jwt: string): Promise<boolean> {
+    return this.#authenticator.burn(jwt)
+  }
+
   /** The session upgrade; the Worker has found this shard from what the proof claims, the proof itself is checked here. */
   override async fetch(request: Request): Promise<Response> {
-    const proof = request.headers.get('claw-proof') ?? ''
-    const path = new URL(request.url).pathname
-    const authenticated = await this.authenticate(proof, {
+    const authenticated = await this.authenticate(request.headers.get('claw-proof') ?? '', {
       method: request.method,
-      path,
+      path: new URL(request.url).pathname,
       bodyHash: request.headers.get('claw-body-hash') ?? '',
     })
     if (!authenticated.ok)
       return problemResponse(authenticated.error, request.headers.get('claw-request-id') ?? '')
     const { 0: client, 1: server } = new WebSocketPair()
-    const { node } = authenticated.value
-    this.ctx.acceptWebSocket(server, [node.id])
     const now = Date.now()
-    const attachment: Attachment = {
+    this.#sessions.open(server, {
       v: 1,
-      node: node.id,
+      node: authenticated.value.node.id,
       session: SessionId.parse(crypto.randomUUID()),
+      proof: authenticated.value.jti,
       openedAt: now,
       seenAt: now,
       state: 'opened',
       violations: 0,
-    }
-    server.serializeAttachment(attachment)
-    this.#attachments.set(server, attachment)
+    })
     // A timer, not an alarm: an alarm is a row. A pending timer keeps the object from hibernating, so it cannot be lost with the memory.
     this.#registerTimers.set(
       server,
@@ -128,49 +108,38 @@ export class SessionShard extends DurableObject<Env> {
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     count('object_wakeups_by_frame')
-    const session = this.#session(socket)
+    const session = this.#sessions.get(socket)
     if (session === undefined) return closeQuietly(socket, CLOSE.goingAway)
-    if (session.attachment.state === 'closing') return
-    if (!this.#bucket(socket).take(Date.now())) return this.#violation(socket, session, 'E_FRAME_RATE')
+    if (session.state === 'closing') return
+    if (!this.#sessions.mayReceive(socket, Date.now())) return this.#violation(socket, 'E_FRAME_RATE')
     const frame = readFrame(message)
-    if (!frame.ok) return this.#violation(socket, session, frame.error)
-    const isFirst = session.attachment.state === 'opened'
-    if (isFirst !== (frame.value.type === 'register'))
-      return this.#violation(socket, session, 'E_FRAME_OUT_OF_ORDER')
-    await this.#handle(socket, session, frame.value)
+    if (!frame.ok) return this.#violation(socket, frame.error)
+    const isFirst = session.state === 'opened'
+    if (session.state === 'registering' || isFirst !== (frame.value.type === 'register')) {
+      return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')
+    }
+    await this.#handle(socket, session.node, frame.value)
   }
 
   override webSocketClose(socket: WebSocket, code: number): void {
     count('object_wakeups_by_close')
-    this.#ended(socket)
-    closeQuietly(socket, code)
+    this.#close(socket, code)
   }
 
   override webSocketError(socket: WebSocket): void {
-    this.#ended(socket)
-    closeQuietly(socket, CLOSE.goingAway)
+    this.#close(socket, CLOSE.goingAway)
   }
 
   /** Mesh changes for the listeners here. @returns whether there are any. */
-  async publish(from: MeshPosition, update: MeshUpdate): Promise<boolean> {
-    let listens = false
-    for (const socket of this.ctx.getWebSockets()) {
-      const session = this.#session(socket)
-      const place = session?.attachment.mesh
-      if (session === undefined || place === undefined) continue
-      listens = true
-      if (place.epoch === from.epoch && place.seq === from.seq) this.#sendMesh(socket, session, update)
-      else if (place.epoch !== update.position.epoch || place.seq < update.position.seq)
-        await this.#catchUp(socket)
-    }
-    return listens
+  publish(from: MeshPosition, update: MeshUpdate): Promise<boolean> {
+    return this.#mesh.publish(this.ctx.getWebSockets(), from, update)
   }
 
   /** Hands signals of one node to others whose sockets are here; one for an absent node is dropped, its sender will hear from it. */
   deliver(from: NodeId, signals: SignalFrame['signals']): void {
     for (const { to, sealed } of signals) {
       for (const socket of this.ctx.getWebSockets(to)) {
-        if (this.#session(socket)?.attachment.mesh === undefined) continue
+        if (this.#sessions.get(socket)?.mesh === undefined) continue
         sendFrame(socket, { type: 'signal', from, sealed })
         count('signals_routed')
       }
@@ -186,19 +155,36 @@ export class SessionShard extends DurableObject<Env> {
     }
   }
 
+  /** Cuts a node off until it is released. */
+  hold(node: NodeId): void {
+    this.#authenticator.forget(node)
+    for (const socket of this.ctx.getWebSockets(node)) {
+      sendError(socket, 'E_NODE_QUARANTINED')
+      this.#close(socket, CLOSE.quarantined, 'E_NODE_QUARANTINED')
+    }
+  }
+
+  /** Lets a released node in again, whatever generation it comes with. */
+  welcomeBack(node: NodeId): void {
+    this.#authenticator.forget(node)
+    this.#sessions.forgetGeneration(node)
+  }
+
+  /** What is remembered of the node has changed in the registry. */
+  forget(node: NodeId): void {
+    this.#authenticator.forget(node)
+  }
+
+  /** Asks the node for a new identity key. @returns whether it is here to hear it. */
+  askForRotation(node: NodeId): boolean {
+    const live = this.ctx.getWebSockets(node).filter((socket) => this.#sessions.get(socket)?.state === 'live')
+    for (const socket of live) sendFrame(socket, { type: 'rotate_identity' })
+    return live.length > 0
+  }
+
   presence(nodes: readonly NodeId[]): Presence[] {
     const now = Date.now()
-    return nodes.flatMap((node): Presence[] => {
-      const live = this.ctx.getWebSockets(node).map((socket) => ({ socket, session: this.#session(socket) }))
-      const found = live.find(({ session }) => session?.attachment.state === 'live')
-      if (found?.session !== undefined) {
-        const { telemetry } = found.session.attachment
-        const seenAt = this.#seenAt(found.socket, found.session.attachment)
-        return [{ node, status: leaseStatus(seenAt, now), seenAt, ...(telemetry && { telemetry }) }]
-      }
-      const row = this.#sql.first<{ seen_at: number }>('SELECT seen_at FROM presence WHERE node_id = ?', node)
-      return row === undefined ? [] : [{ node, status: 'offline', seenAt: row.seen_at }]
-    })
+    return nodes.flatMap((node) => this.#sessions.presence(node, now) ?? [])
   }
 
   /** Once a minute: ends leases that nobody renewed, and mends what a lost publication left behind. */
@@ -206,15 +192,13 @@ export class SessionShard extends DurableObject<Env> {
     count('object_wakeups_by_sweep')
     const now = Date.now()
     for (const socket of this.ctx.getWebSockets()) {
-      const session = this.#session(socket)
-      if (session === undefined) continue
-      const { state, mesh } = session.attachment
-      if (state !== 'live') continue
-      if (now - this.#seenAt(socket, session.attachment) > OFFLINE_AFTER_MS) {
+      const session = this.#sessions.get(socket)
+      if (session?.state !== 'live') continue
+      if (now - this.#sessions.seenAt(socket, session) > OFFLINE_AFTER_MS) {
         sendError(socket, 'E_LEASE_EXPIRED')
-        this.#ended(socket)
-        closeQuietly(socket, CLOSE.leaseExpired)
-      } else if (mesh !== undefined && mesh.seq < position.seq) await this.#catchUp(socket)
+        this.#close(socket, CLOSE.leaseExpired, 'E_LEASE_EXPIRED')
+      } else if (session.mesh !== undefined && session.mesh.seq < position.seq)
+        await this.#mesh.catchUp(socket)
     }
   }
 
@@ -222,82 +206,88 @@ export class SessionShard extends DurableObject<Env> {
     return readCounters()
   }
 
-  async #handle(socket: WebSocket, session: Session, frame: NodeFrame): Promise<void> {
+  async #handle(socket: WebSocket, node: NodeId, frame: NodeFrame): Promise<void> {
     switch (frame.type) {
       case 'register':
-        return this.#register(socket, session, frame)
+        return this.#register(socket, node, frame)
       case 'telemetry':
-        this.#update(socket, session, { seenAt: Date.now(), telemetry: frame.telemetry })
+        this.#sessions.update(socket, { seenAt: Date.now(), telemetry: frame.telemetry })
         return sendFrame(socket, { type: 'ack', n: frame.n })
       case 'signal':
-        return this.#route(session.node, frame.signals)
-      case 'mesh_resync': {
-        if (session.attachment.mesh === undefined)
-          return this.#violation(socket, session, 'E_FRAME_OUT_OF_ORDER')
-        const update = await this.#fleet((fleet) => fleet.changesSince(frame.at))
-        return this.#sendMesh(socket, session, update)
-      }
+        return this.#route(node, frame.signals)
+      case 'mesh_resync':
+        if (this.#sessions.get(socket)?.mesh === undefined)
+          return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')
+        return this.#mesh.send(socket, await this.#fleet((fleet) => fleet.changesSince(frame.at)))
       default:
         return frame satisfies never
     }
   }
 
-  async #register(socket: WebSocket, session: Session, frame: RegisterFrame): Promise<void> {
-    if (frame.protocol < OLDEST_SUPPORTED_PROTOCOL_VERSION) {
-      sendError(socket, 'E_PROTOCOL_VERSION')
-      return this.#close(socket, CLOSE.violations, 'E_PROTOCOL_VERSION')
+  async #register(socket: WebSocket, id: NodeId, frame: RegisterFrame): Promise<void> {
+    const opened = this.#sessions.get(socket)
+    if (opened === undefined) return
+    if (frame.protocol < OLDEST_SUPPORTED_PROTOCOL_VERSION)
+      return this.#refuse(socket, 'E_PROTOCOL_VERSION', CLOSE.violations)
+    this.#sessions.update(socket, { state: 'registering' })
+    const config = await readConfig(this.env)
+    const node = await this.#authenticator.node(id)
+    if (node === undefined || node.record.removed) return this.revoke(id)
+    if (!(await sawOurCertificate(frame, node.key, opened.proof, config.tlsSpki))) {
+      await this.#audit(id, 'session.intercepted', 'E_CHANNEL')
+      return this.#refuse(socket, 'E_CHANNEL', CLOSE.intercepted)
     }
-    const opened = this.#update(socket, session, { state: 'registering' })
-    const { node: id } = session
-    const [node, update] = await Promise.all([
-      this.#authenticator.node(id),
-      this.#fleet((fleet) =>
-        fleet.register({ node: id, agent: frame.agent, mesh: frame.mesh, at: frame.at }),
-      ),
-    ])
-    if (update === undefined || node === undefined) return this.revoke(id)
-    if (this.#session(socket)?.attachment.state !== 'registering') return
+    if (!this.#sessions.advance(id, frame.generation, Date.now())) return this.#quarantine(id)
+
+    const { agent, mesh, at, generation } = frame
+    const update = await this.#fleet((fleet) => fleet.register({ node: id, agent, mesh, at }))
+    if (update === undefined) return node.record.quarantine === undefined ? this.revoke(id) : this.hold(id)
+    const protocol = Math.min(frame.protocol, PROTOCOL_VERSION)
+    const time = Date.now()
+    const { fleet, ipv4 } = node.record
+    const transcript = sessionTranscript({ fleet, node: id, proof: opened.proof, generation, protocol, time })
+    const gateway = await signAsGateway(config.signing, transcript)
+    // From here to the end of the answer nothing awaits: what is published meanwhile finds the session either not yet or wholly there.
+    if (this.#sessions.get(socket)?.state !== 'registering') return
     const replaced = this.#supersede(id, socket)
-    const live = this.#update(socket, opened, {
-      state: 'live',
-      seenAt: Date.now(),
-      ...(frame.mesh && { mesh: update.position }),
-    })
+    this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: update.position }) })
     clearTimeout(this.#registerTimers.get(socket) ?? null)
-    this.#recordPresence(id, live.attachment.seenAt)
     count('sessions_registered')
+    const settings = { heartbeatMs: HEARTBEAT_INTERVAL_MS, telemetryMs: TELEMETRY_INTERVAL_MS }
     sendFrame(socket, {
       type: 'registered',
-      protocol: Math.min(frame.protocol, PROTOCOL_VERSION),
-      settings: { heartbeatMs: HEARTBEAT_INTERVAL_MS, telemetryMs: TELEMETRY_INTERVAL_MS },
-      fleet: node.record.fleet,
-      ip4: node.record.ipv4,
-      time: Date.now(),
+      protocol,
+      settings,
+      fleet,
+      ip4: ipv4,
+      time,
+      gateway,
       ...(replaced && { replaced: true }),
     })
-    if (frame.mesh) this.#sendMesh(socket, live, update)
+    if (!mesh) return
+    this.#mesh.send(socket, update)
     // What was published while the fleet was answering passed this socket by.
-    if (frame.mesh) await this.#catchUp(socket)
+    await this.#mesh.catchUp(socket)
   }
 
-  async #catchUp(socket: WebSocket): Promise<void> {
-    const at = this.#session(socket)?.attachment.mesh
-    if (at === undefined) return
-    const update = await this.#fleet((fleet) => fleet.changesSince(at))
-    const session = this.#session(socket)
-    const place = session?.attachment.mesh
-    if (session === undefined || place === undefined || place.seq >= update.position.seq) return
-    this.#sendMesh(socket, session, update)
+  /** Two machines speak as one node. Which of them is the node is for its owner to say: until then neither is. */
+  async #quarantine(node: NodeId): Promise<void> {
+    const reason = 'two machines use its identity: a session came with a generation that was used before'
+    await this.#audit(node, 'node.quarantine', reason)
+    await this.#fleet((fleet) => fleet.quarantine(node, reason))
+    this.hold(node)
   }
 
-  #sendMesh(socket: WebSocket, session: Session, update: MeshUpdate): void {
-    for (const frame of update.frames) {
-      if (!sendText(socket, frame)) return
-      count('mesh_frames_sent')
-      count('mesh_bytes_sent', frame.length)
+  async #audit(node: NodeId, action: string, reason: string): Promise<void> {
+    const entry = {
+      actor: 'gateway',
+      action,
+      target: `node:${node}`,
+      outcome: 'denied' as const,
+      reason,
+      requestId: '',
     }
-    if (update.snapshot) count('mesh_snapshots_sent')
-    this.#update(socket, session, { mesh: update.position })
+    await callObject(this.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append([entry]))
   }
 
   async #route(from: NodeId, signals: SignalFrame['signals']): Promise<void> {
@@ -314,91 +304,37 @@ export class SessionShard extends DurableObject<Env> {
 
   /** The newest session is the node; older ones are told so and closed. */
   #supersede(node: NodeId, newest: WebSocket): boolean {
-    const older = this.ctx.getWebSockets(node).filter((socket) => socket !== newest)
-    let replaced = false
-    for (const socket of older) {
-      if (this.#session(socket)?.attachment.state !== 'live') continue
-      sendError(socket, 'E_SESSION_SUPERSEDED')
-      this.#close(socket, CLOSE.superseded, 'E_SESSION_SUPERSEDED')
-      replaced = true
-    }
-    return replaced
+    const older = this.ctx
+      .getWebSockets(node)
+      .filter((socket) => socket !== newest && this.#sessions.get(socket)?.state === 'live')
+    for (const socket of older) this.#refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)
+    return older.length > 0
   }
 
-  #violation(socket: WebSocket, session: Session, code: ErrorCode): void {
+  #violation(socket: WebSocket, code: ErrorCode): void {
     count('frames_refused')
     sendError(socket, code)
-    const violations = session.attachment.violations + 1
-    this.#update(socket, session, { violations })
+    const violations = (this.#sessions.get(socket)?.violations ?? 0) + 1
+    this.#sessions.update(socket, { violations })
     if (violations >= MAX_VIOLATIONS) this.#close(socket, CLOSE.violations, code)
   }
 
   #closeUnregistered(socket: WebSocket): void {
-    const session = this.#session(socket)
-    if (
-      session === undefined ||
-      session.attachment.state === 'live' ||
-      session.attachment.state === 'closing'
-    )
-      return
-    sendError(socket, 'E_REGISTER_TIMEOUT')
-    this.#close(socket, CLOSE.registerTimeout, 'E_REGISTER_TIMEOUT')
+    const state = this.#sessions.get(socket)?.state
+    if (state === 'opened' || state === 'registering')
+      this.#refuse(socket, 'E_REGISTER_TIMEOUT', CLOSE.registerTimeout)
   }
 
-  /** Ends a session from our side: presence first, since the close event finds the session closing and leaves it alone. */
-  #close(socket: WebSocket, code: number, reason: string): void {
-    this.#ended(socket)
-    closeQuietly(socket, code, reason)
+  #refuse(socket: WebSocket, code: ErrorCode, closeCode: number): void {
+    sendError(socket, code)
+    this.#close(socket, closeCode, code)
   }
 
-  #ended(socket: WebSocket): void {
-    const session = this.#session(socket)
-    if (session === undefined || session.attachment.state === 'closing') return
+  /** Presence first, since the close event finds the session over and leaves it alone. */
+  #close(socket: WebSocket, code: number, reason = ''): void {
     clearTimeout(this.#registerTimers.get(socket) ?? null)
-    const wasLive = session.attachment.state === 'live'
-    const { mesh: _, ...rest } = session.attachment
-    const ended: Attachment = { ...rest, state: 'closing' }
-    this.#attachments.set(socket, ended)
-    try {
-      socket.serializeAttachment(ended)
-    } catch {
-      // The socket is gone, and its attachment with it.
-    }
-    if (wasLive) this.#recordPresence(session.node, this.#seenAt(socket, session.attachment))
-  }
-
-  #recordPresence(node: NodeId, seenAt: number): void {
-    this.#sql.run(
-      'INSERT INTO presence (node_id, seen_at) VALUES (?, ?) ON CONFLICT (node_id) DO UPDATE SET seen_at = excluded.seen_at',
-      node,
-      seenAt,
-    )
-  }
-
-  #seenAt(socket: WebSocket, attachment: Attachment): number {
-    const pinged = this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0
-    return Math.max(pinged, attachment.seenAt)
-  }
-
-  #session(socket: WebSocket): Session | undefined {
-    const attachment = this.#attachments.get(socket) ?? readAttachment(socket)
-    if (attachment === undefined) return undefined
-    this.#attachments.set(socket, attachment)
-    return { node: attachment.node, attachment }
-  }
-
-  /** Starts from the socket's newest attachment: another frame may have changed it while this one awaited. */
-  #update(socket: WebSocket, session: Session, change: Partial<Attachment>): Session {
-    const current = this.#attachments.get(socket) ?? session.attachment
-    const attachment = updateAttachment(socket, current, change)
-    this.#attachments.set(socket, attachment)
-    return { node: session.node, attachment }
-  }
-
-  #bucket(socket: WebSocket): TokenBucket {
-    const bucket = this.#buckets.get(socket) ?? new TokenBucket(FRAME_BURST, FRAMES_PER_SECOND)
-    this.#buckets.set(socket, bucket)
-    return bucket
+    this.#sessions.end(socket)
+    closeQuietly(socket, code, reason)
   }
 
   #fleet<P>(work: (fleet: DurableObjectStub<Fleet>) => P): Promise<Awaited<P>> {

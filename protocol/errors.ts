@@ -37,6 +37,17 @@ export const ERRORS = {
   },
   E_PROOF_REPLAYED: { status: 401, title: 'This request proof was used before.' },
   E_NODE_UNKNOWN: { status: 401, title: 'No such node is enrolled here.' },
+  E_NODE_QUARANTINED: {
+    status: 403,
+    title: 'This node is held in quarantine; its owner can `claw node release` it.',
+  },
+  E_CHANNEL: {
+    status: 403,
+    title: 'The node saw another certificate than the gateway has: somebody sits in between.',
+  },
+  E_TLS_VERSION: { status: 426, title: 'This gateway wants TLS 1.2 or newer.' },
+  E_RATE_LIMITED: { status: 429, title: 'Too many requests; try again after the time in Retry-After.' },
+  E_NODE_OFFLINE: { status: 409, title: 'The node is not connected; try again when it is.' },
   E_NODE_REMOVED: { status: 403, title: 'This node was removed; join again with a new identity.' },
 
   // enrolment

@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
-import { FleetId, Ipv4, NodeId } from './ids.ts'
+import { FleetId, GatewayKey, Ipv4, NodeId } from './ids.ts'
 import { MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
 
@@ -21,6 +21,8 @@ export const CLOSE = {
   registerTimeout: 4001,
   violations: 4002,
   removed: 4003,
+  quarantined: 4004,
+  intercepted: 4005,
   superseded: 4009,
   leaseExpired: 4010,
 } as const
@@ -49,6 +51,10 @@ export const RegisterFrame = z.strictObject({
   agent: z.string().min(1).max(64),
   /** Whether this node takes part in the mesh; without it, it is told of no peer and no peer of it. */
   mesh: z.boolean(),
+  /** Raised by the node, and kept on disk, before each session: two machines with one identity cannot both raise it in step. */
+  generation: z.int().positive(),
+  /** JWS by the identity key over what the node saw of the connection (protocol/channel.ts). */
+  channel: z.string().max(1024),
   /** The place in the change log up to which this node already has the map. */
   at: MeshPosition.optional(),
 })
@@ -81,6 +87,15 @@ export const NodeFrame = z.discriminatedUnion('type', [
 ])
 export type NodeFrame = z.infer<typeof NodeFrame>
 
+/** The gateway's signature over the session's transcript or an enrolment's answer (crypto/gateway-proof.ts). */
+export const GatewayProof = z.strictObject({
+  key: GatewayKey,
+  signature: z.string().length(86),
+  /** The key that will follow, announced in advance and signed by the present one. */
+  next: z.strictObject({ key: GatewayKey, signature: z.string().length(86) }).optional(),
+})
+export type GatewayProof = z.infer<typeof GatewayProof>
+
 export const Settings = z.strictObject({
   heartbeatMs: z.int().min(1_000),
   telemetryMs: z.int().min(1_000),
@@ -98,6 +113,7 @@ export const GatewayFrame = z.discriminatedUnion('type', [
     fleet: FleetId,
     ip4: Ipv4,
     time: z.int(),
+    gateway: GatewayProof,
     /** This session took over from another of the same node, which was told and closed. */
     replaced: z.literal(true).optional(),
   }),
@@ -105,6 +121,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('signal'), from: NodeId, sealed: SealedSignal }),
   z.strictObject({ type: z.literal('ack'), n: z.int().nonnegative() }),
   z.strictObject({ type: z.literal('revoked') }),
+  /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
+  z.strictObject({ type: z.literal('rotate_identity') }),
   z.strictObject({ type: z.literal('error'), code, message: z.string() }),
 ])
 export type GatewayFrame = z.infer<typeof GatewayFrame>

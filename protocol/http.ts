@@ -1,6 +1,6 @@
 /** Bodies of the HTTP API under /v1, as both sides see them. Times are RFC 3339 in UTC. */
 import { z } from 'zod'
-import { Telemetry } from './frames.ts'
+import { GatewayProof, Telemetry } from './frames.ts'
 import {
   FleetId,
   IdentityKey,
@@ -45,6 +45,8 @@ export const EnrolReply = z.object({
   ipv6: Ipv6,
   ipv6Range: z.string(),
   tags: Tags,
+  /** Signed for this one enrolment (crypto/gateway-proof.ts). */
+  gateway: GatewayProof,
 })
 export type EnrolReply = z.infer<typeof EnrolReply>
 
@@ -79,7 +81,7 @@ export const TokenList = z.object({ items: z.array(TokenItem) })
 
 // Nodes: /v1/nodes
 
-export const NodeStatus = z.enum(['online', 'suspect', 'offline'])
+export const NodeStatus = z.enum(['online', 'suspect', 'offline', 'quarantined'])
 export type NodeStatus = z.infer<typeof NodeStatus>
 
 export const NodeItem = z.object({
@@ -94,6 +96,8 @@ export const NodeItem = z.object({
   createdAt: Time,
   /** Null for a node that never connected. */
   lastSeen: Time.nullable(),
+  /** Why the node is held in quarantine, for one that is. */
+  quarantine: z.string().optional(),
   telemetry: Telemetry.optional(),
   keys: z.object({ identity: IdentityKey, wireguard: WireGuardKey, sealing: SealingKey }),
 })
@@ -101,6 +105,17 @@ export type NodeItem = z.infer<typeof NodeItem>
 /** `next` is the cursor of the following page, absent on the last. */
 export const NodeList = z.object({ items: z.array(NodeItem), next: z.string().optional() })
 export type NodeList = z.infer<typeof NodeList>
+
+/** POST /v1/nodes/NAME/quarantine */
+export const QuarantineBody = z.strictObject({ reason: z.string().min(1).max(256).default('by its owner') })
+
+/** POST /v1/node/identity, signed by the old key: a JWS by the new one, whose `jwk` header it is, over ROTATION_CLAIMS. */
+export const IdentityRotateBody = z.strictObject({ request: z.string().max(2048) })
+export const IdentityRotateReply = z.object({ identity: IdentityKey })
+export const ROTATION_JWT_TYPE = 'claw-rotation+jwt'
+/** The new key agrees to be this node's key, at this gateway. */
+export const RotationClaims = z.object({ sub: NodeId, aud: z.string(), iat: z.int() })
+export type RotationClaims = z.infer<typeof RotationClaims>
 
 // Secrets: /v1/secrets
 

@@ -57,6 +57,10 @@ export type WireGuardKey = z.infer<typeof WireGuardKey>
 export const SealingKey = z.string().regex(PUBLIC_KEY, '32 bytes in base64url').brand<'SealingKey'>()
 export type SealingKey = z.infer<typeof SealingKey>
 
+/** Ed25519 public key with which the gateway signs what it says to nodes. */
+export const GatewayKey = z.string().regex(PUBLIC_KEY, '32 bytes in base64url').brand<'GatewayKey'>()
+export type GatewayKey = z.infer<typeof GatewayKey>
+
 /** Dotted IPv4, without leading zeros. */
 export const Ipv4 = z.ipv4().brand<'Ipv4'>()
 export type Ipv4 = z.infer<typeof Ipv4>

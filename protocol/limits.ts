@@ -59,6 +59,13 @@ export const MAX_SIGNALS_PER_FRAME = 48
 export const FRAME_BURST = 120
 export const FRAMES_PER_SECOND = 20
 
+/** Requests of one credential: an agent makes a few a minute, a job at its start a few dozen, a script of an administrator hundreds. */
+export const REQUESTS_PER_CREDENTIAL = { burst: 1000, perSecond: 200 } as const
+/** Refused credentials from one address prefix: an office that holds a stale token is slowed, a guesser is stopped. */
+export const REFUSALS_PER_PREFIX = { burst: 60, perSecond: 1 } as const
+/** Keys of those limits kept in memory, some 100 bytes each. */
+export const MAX_RATE_KEYS = 10_000
+
 /** A released IPv4 address rests this long: peers that have not heard yet must not reach a stranger. */
 export const ADDRESS_QUARANTINE_MS = 24 * 60 * 60_000
 

@@ -7,6 +7,7 @@ import { tlsOnly } from './middleware/tls-only.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { enrolRoutes } from './routes/enrol.ts'
 import { metricRoutes } from './routes/metrics.ts'
+import { nodeIdentityRoutes } from './routes/node-identity.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
 import { nodeRoutes } from './routes/nodes.ts'
 import { secretRoutes } from './routes/secrets.ts'
@@ -34,6 +35,7 @@ app.route('/v1/tokens', tokenRoutes)
 app.route('/v1/nodes', nodeRoutes)
 app.route('/v1/secrets', secretRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
+app.route('/v1/node/identity', nodeIdentityRoutes)
 app.route('/v1/audit', auditRoutes)
 
 app.notFound((c) => problemResponse({ code: 'E_NOT_FOUND' }, c.var.requestId))

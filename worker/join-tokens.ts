@@ -46,7 +46,10 @@ export async function makeToken(
 ): Promise<NewToken> {
   const id = TokenId.parse(randomId())
   const expiresAt = now + ttlMs
-  const token = await new SignJWT({ ...(config.ca !== undefined && { ca: config.ca }) })
+  const token = await new SignJWT({
+    gk: config.signing.key,
+    ...(config.ca !== undefined && { ca: config.ca }),
+  })
     .setProtectedHeader({ alg: SIGNATURE_ALGORITHM, typ: JOIN_JWT_TYPE })
     .setJti(id)
     .setIssuedAt(Math.floor(now / 1000))

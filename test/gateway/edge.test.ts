@@ -20,10 +20,7 @@ describe('the edge', () => {
       const response = await exports.default.fetch(
         new Request(`http://gateway.test${path}`, {
           method,
-          headers: {
-            authorization: `Bearer ${env.TEST_ADMIN_TOKEN}`,
-            ...(path === '/v1/session' && { upgrade: 'websocket' }),
-          },
+          headers: path === '/v1/session' ? { upgrade: 'websocket' } : {},
         }),
       )
       expect(response.headers.get('content-type')).toBe('application/problem+json')

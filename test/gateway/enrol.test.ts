@@ -35,7 +35,8 @@ describe('enrolment', () => {
     const node = await TestNode.make()
     const first = EnrolReply.parse(await (await node.enrol(token, 'retry')).json())
     const second = EnrolReply.parse(await (await node.enrol(token, 'other-name')).json())
-    expect(second).toEqual(first)
+    // Only the signature differs: each answers its own request.
+    expect({ ...second, gateway: first.gateway }).toEqual(first)
     expect(await refusalOf(await (await TestNode.make()).enrol(token))).toEqual({
       status: 401,
       code: 'E_TOKEN_USED_UP',

@@ -10,7 +10,14 @@ import { admin, call, enrolled, migrate, ORIGIN, refusalOf, TestNode, TestSessio
 beforeAll(migrate)
 afterEach(() => vi.useRealTimers())
 
-const register = { type: 'register', protocol: PROTOCOL_VERSION, agent: 'test/1', mesh: false }
+const register = {
+  type: 'register',
+  protocol: PROTOCOL_VERSION,
+  agent: 'test/1',
+  mesh: false,
+  generation: 1,
+  channel: 'none',
+}
 const shardOf = (node: TestNode) => env.SESSION_SHARD.getByName(shardName(node.id, 4))
 const show = async (name: string) => NodeItem.parse(await (await admin('GET', `/v1/nodes/${name}`)).json())
 const errorAfter = async (session: TestSession, frame: object | string | ArrayBuffer) => {
@@ -157,7 +164,7 @@ describe('presence', () => {
 
   it('ends as a lease: suspect after 30 s, offline after 60 s, closed by the sweep', async () => {
     const node = await enrolled('silent')
-    const session = await node.connect()
+    const session = await node.connect({ mesh: false })
     const age = (ms: number) =>
       runInDurableObject(shardOf(node), (_, state) => {
         for (const socket of state.getWebSockets(node.id)) {
@@ -204,7 +211,7 @@ describe('two sessions of one node', () => {
     const node = await enrolled('double')
     const older = await node.connect()
     const newer = await node.open()
-    newer.send(register)
+    newer.send(node.register())
     expect((await newer.next('registered')).replaced).toBe(true)
     expect((await older.next('error')).code).toBe('E_SESSION_SUPERSEDED')
     expect((await older.closed).code).toBe(4009)

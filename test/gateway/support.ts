@@ -44,6 +44,7 @@ export class TestNode {
   readonly wg: WireGuardKey
   readonly seal: SealingKey
   readonly sealing: SecretBytes
+  #generation = 0
 
   private constructor(
     identity: Identity,
@@ -105,10 +106,24 @@ export class TestNode {
     return new TestSession(response.webSocket)
   }
 
+  /** The frame that registers this node's next session. */
+  register(): RegisterFrame {
+    this.#generation += 1
+    const generation = this.#generation
+    return {
+      type: 'register',
+      protocol: PROTOCOL_VERSION,
+      agent: 'test/1',
+      mesh: false,
+      generation,
+      channel: 'none',
+    }
+  }
+
   /** An open session that has registered. */
   async connect(register: Partial<RegisterFrame> = {}): Promise<TestSession> {
     const session = await this.open()
-    session.send({ type: 'register', protocol: PROTOCOL_VERSION, agent: 'test/1', mesh: true, ...register })
+    session.send({ ...this.register(), mesh: true, ...register })
     await session.next('registered')
     return session
   }

@@ -3,7 +3,10 @@ import { equalBytes } from '@noble/ciphers/utils.js'
 import { createMiddleware } from 'hono/factory'
 import { hashApiToken } from '../../crypto/api-token.ts'
 import { utf8 } from '../../crypto/bytes.ts'
+import { bearerToken } from '../bearer.ts'
 import { type GatewayEnv, RefusedError } from '../context.ts'
+import { isRevoked } from '../leaked-credentials.ts'
+import { limitCredential, limitRefusals } from '../rate-limit.ts'
 
 /** The token made with the gateway; others, with roles, will have names of their own. */
 const ROOT_ACTOR = 'admin:root'
@@ -12,13 +15,13 @@ export const requireAdmin = createMiddleware<GatewayEnv>(async function requireA
   const token = bearerToken(c.req.header('authorization'))
   if (token === undefined)
     throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Bearer <admin token>`')
-  const matches = equalBytes(utf8(hashApiToken(token)), utf8(c.var.config.adminTokenHash))
-  if (!matches) throw new RefusedError('E_AUTH_INVALID')
+  const hash = hashApiToken(token)
+  const matches = equalBytes(utf8(hash), utf8(c.var.config.adminTokenHash))
+  if (!matches || (await isRevoked(c.env.DB, hash))) {
+    limitRefusals(c)
+    throw new RefusedError('E_AUTH_INVALID')
+  }
+  limitCredential(ROOT_ACTOR)
   c.set('actor', ROOT_ACTOR)
   await next()
 })
-
-export function bearerToken(authorization: string | undefined): string | undefined {
-  const [scheme, token, ...rest] = (authorization ?? '').split(' ')
-  return scheme === 'Bearer' && token && rest.length === 0 ? token : undefined
-}

@@ -5,6 +5,7 @@ import { claimedNode, proofOf } from '../../durable-objects/proof.ts'
 import { readBytes } from '../body.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { callShardOf } from '../objects.ts'
+import { limitCredential, limitRefusals } from '../rate-limit.ts'
 
 export const requireNode = createMiddleware<GatewayEnv>(async function requireNode(c, next) {
   const jwt = proofOf(c.req.header('authorization'))
@@ -13,7 +14,10 @@ export const requireNode = createMiddleware<GatewayEnv>(async function requireNo
   const body = await readBytes(c)
   const { pathname, search } = new URL(c.req.url)
   const request = { method: c.req.method, path: pathname + search, bodyHash: await bodyHash(body) }
-  const { node, jti } = orRefuse(await callShardOf(c, claimed, (shard) => shard.authenticate(jwt, request)))
+  const authenticated = await callShardOf(c, claimed, (shard) => shard.authenticate(jwt, request))
+  if (!authenticated.ok) limitRefusals(c)
+  const { node, jti } = orRefuse(authenticated)
+  limitCredential(node.id)
   c.set('node', node)
   c.set('proofId', jti)
   c.set('body', body)

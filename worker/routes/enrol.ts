@@ -2,20 +2,22 @@
 import { Hono } from 'hono'
 import { compactVerify, decodeProtectedHeader } from 'jose'
 import { z } from 'zod'
-import { fromUtf8 } from '../../crypto/bytes.ts'
-import { importIdentityKey, tokenHash } from '../../crypto/identity.ts'
+import { fromUtf8, utf8 } from '../../crypto/bytes.ts'
+import { enrolmentTranscript, signAsGateway } from '../../crypto/gateway-proof.ts'
+import { bodyHash, importIdentityKey, tokenHash } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
 import type { Enrolment } from '../../durable-objects/fleet.ts'
-import { ENROL_JWT_TYPE, EnrolBody, EnrolClaims } from '../../protocol/http.ts'
+import { ENROL_JWT_TYPE, EnrolBody, EnrolClaims, type EnrolReply } from '../../protocol/http.ts'
 import { IdentityKey } from '../../protocol/ids.ts'
 import { PROOF_CLOCK_TOLERANCE_MS, PROOF_LIFETIME_MS } from '../../protocol/limits.ts'
 import { SIGNATURE_ALGORITHM } from '../../protocol/proof.ts'
 import { audit } from '../audit.ts'
+import { bearerToken } from '../bearer.ts'
 import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { acceptToken, presentToken, redeemToken } from '../join-tokens.ts'
-import { bearerToken } from '../middleware/require-admin.ts'
 import { callFleet } from '../objects.ts'
+import { limitRefusals } from '../rate-limit.ts'
 
 export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
   const token = bearerToken(c.req.header('authorization'))
@@ -24,6 +26,7 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
   const { request } = await readJson(c, EnrolBody)
   const presented = await presentToken(c.var.config, token)
   if (!presented.ok) {
+    limitRefusals(c)
     await audit(c, {
       actor: 'anonymous',
       action: 'node.enrol',
@@ -34,10 +37,9 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     throw new RefusedError(presented.error.code)
   }
   const { identity, claims } = await verifyRequest(c, request, token)
-  const id = await nodeIdOf(identity)
+  const existing = await callFleet(c, (fleet) => fleet.nodeOfKey(identity))
+  const id = existing?.id ?? (await nodeIdOf(identity))
   const entry = { actor: `token:${presented.value.id}`, action: 'node.enrol', target: `node:${id}` }
-
-  const existing = await callFleet(c, (fleet) => fleet.node(id))
   const tags =
     existing === undefined
       ? await redeemToken(c.env.DB, presented.value, id, Date.now())
@@ -55,7 +57,10 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     agent: claims.agent,
     tags: tags.value,
   }
-  return c.json(orRefuse(await callFleet(c, (fleet) => fleet.enrol(enrolment))))
+  const answer = orRefuse(await callFleet(c, (fleet) => fleet.enrol(enrolment)))
+  const transcript = enrolmentTranscript(await bodyHash(utf8(request)), answer)
+  const reply: EnrolReply = { ...answer, gateway: await signAsGateway(c.var.config.signing, transcript) }
+  return c.json(reply)
 })
 
 const Times = z.object({ aud: z.string(), iat: z.int(), exp: z.int() })

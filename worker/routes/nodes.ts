@@ -2,14 +2,15 @@
 import { Hono } from 'hono'
 import { callObject } from '../../durable-objects/call-object.ts'
 import type { NodeRecord } from '../../durable-objects/fleet.ts'
-import type { Presence } from '../../durable-objects/session-shard.ts'
-import type { NodeItem } from '../../protocol/http.ts'
+import type { Presence } from '../../durable-objects/sessions.ts'
+import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
 import { NodeName } from '../../protocol/ids.ts'
 import { shardName } from '../../protocol/shard.ts'
 import { audit } from '../audit.ts'
+import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
 import { requireAdmin } from '../middleware/require-admin.ts'
-import { callFleet } from '../objects.ts'
+import { callFleet, callShardOf } from '../objects.ts'
 import { nextCursor, readPage } from '../page.ts'
 
 export const nodeRoutes = new Hono<GatewayEnv>()
@@ -20,9 +21,7 @@ export const nodeRoutes = new Hono<GatewayEnv>()
     return c.json({ items: await withPresence(c, nodes), ...nextCursor(nodes, page, nodes.at(-1)?.name) })
   })
   .get('/:name', async (c) => {
-    const name = readName(c.req.param('name'))
-    const node = await callFleet(c, (fleet) => fleet.nodeByName(name))
-    const [item] = node === undefined ? [] : await withPresence(c, [node])
+    const [item] = await withPresence(c, [await findNode(c)])
     if (item === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
     return c.json(item)
   })
@@ -33,6 +32,34 @@ export const nodeRoutes = new Hono<GatewayEnv>()
     if (removed === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
     return c.body(null, 204)
   })
+
+  .post('/:name/quarantine', async (c) => {
+    const node = await findNode(c)
+    const { reason } = await readJson(c, QuarantineBody)
+    await audit(c, { actor: c.var.actor, action: 'node.quarantine', target: `node:${node.id}`, reason })
+    await callFleet(c, (fleet) => fleet.quarantine(node.id, reason))
+    return c.body(null, 204)
+  })
+  .post('/:name/release', async (c) => {
+    const node = await findNode(c)
+    await audit(c, { actor: c.var.actor, action: 'node.release', target: `node:${node.id}` })
+    await callFleet(c, (fleet) => fleet.release(node.id))
+    return c.body(null, 204)
+  })
+  .post('/:name/rotate-identity', async (c) => {
+    const node = await findNode(c)
+    await audit(c, { actor: c.var.actor, action: 'node.rotate_identity', target: `node:${node.id}` })
+    if (!(await callShardOf(c, node.id, (shard) => shard.askForRotation(node.id))))
+      throw new RefusedError('E_NODE_OFFLINE')
+    return c.body(null, 204)
+  })
+
+async function findNode(c: GatewayContext): Promise<NodeRecord> {
+  const name = readName(c.req.param('name') ?? '')
+  const node = await callFleet(c, (fleet) => fleet.nodeByName(name))
+  if (node === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
+  return node
+}
 
 function readName(text: string): NodeName {
   const name = NodeName.safeParse(text)
@@ -55,7 +82,7 @@ async function withPresence(c: GatewayContext, nodes: readonly NodeRecord[]): Pr
 const itemOf = (node: NodeRecord, presence: Presence | undefined): NodeItem => ({
   id: node.id,
   name: node.name,
-  status: presence?.status ?? 'offline',
+  status: node.quarantine !== undefined ? 'quarantined' : (presence?.status ?? 'offline'),
   ipv4: node.ipv4,
   ipv6: node.ipv6,
   tags: node.tags,
@@ -63,6 +90,7 @@ const itemOf = (node: NodeRecord, presence: Presence | undefined): NodeItem => (
   agent: node.agent,
   createdAt: new Date(node.createdAt).toISOString(),
   lastSeen: presence === undefined ? null : new Date(presence.seenAt).toISOString(),
+  ...(node.quarantine !== undefined && { quarantine: node.quarantine }),
   ...(presence?.telemetry && { telemetry: presence.telemetry }),
   keys: { identity: node.identity, wireguard: node.wg, sealing: node.seal },
 })

@@ -4,6 +4,7 @@ import { bodyHash } from '../../crypto/identity.ts'
 import { claimedNode, proofOf } from '../../durable-objects/proof.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { callShardOf } from '../objects.ts'
+import { limitRefusals } from '../rate-limit.ts'
 
 export const sessionRoutes = new Hono<GatewayEnv>().get('/', async (c) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket') throw new RefusedError('E_UPGRADE_REQUIRED')
@@ -18,6 +19,7 @@ export const sessionRoutes = new Hono<GatewayEnv>().get('/', async (c) => {
     'claw-request-id': c.var.requestId,
   }
   const response = await callShardOf(c, node, (shard) => shard.fetch(c.req.url, { headers }))
+  if (response.status === 401 || response.status === 403) limitRefusals(c)
   // A response from an object has immutable headers; a refusal gets ours like any other answer.
   return response.status === 101 ? response : new Response(response.body, response)
 })

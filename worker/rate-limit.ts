@@ -1,0 +1,43 @@
+/**
+ * Limits on requests, held in this isolate's memory: a coarse shield, generous to the honest. First by credential, once it is proven, so
+ * that nobody can use up another's share; then refused credentials by address prefix, so that guessing is slow.
+ */
+import { TokenBucket } from '../durable-objects/token-bucket.ts'
+import { MAX_RATE_KEYS, REFUSALS_PER_PREFIX, REQUESTS_PER_CREDENTIAL } from '../protocol/limits.ts'
+import { type GatewayContext, RefusedError } from './context.ts'
+
+const buckets = new Map<string, TokenBucket>()
+
+/** @param credential a name of the credential that is not the credential. @throws RefusedError */
+export function limitCredential(credential: string): void {
+  if (!take(`credential:${credential}`, REQUESTS_PER_CREDENTIAL)) throw new RefusedError('E_RATE_LIMITED')
+}
+
+/** Counts a refused credential against where it came from. @throws RefusedError once there were too many. */
+export function limitRefusals(c: GatewayContext): void {
+  const prefix = addressPrefix(c)
+  if (prefix !== undefined && !take(`prefix:${prefix}`, REFUSALS_PER_PREFIX))
+    throw new RefusedError('E_RATE_LIMITED')
+}
+
+/** IPv4 by /24, IPv6 by /48. Only Cloudflare's own header is to be believed, and only where Cloudflare has set it. */
+function addressPrefix(c: GatewayContext): string | undefined {
+  if (c.req.raw.cf === undefined) return undefined
+  const address = c.req.header('cf-connecting-ip')
+  if (address === undefined) return undefined
+  return address.includes(':')
+    ? address.split(':').slice(0, 3).join(':')
+    : address.split('.').slice(0, 3).join('.')
+}
+
+function take(
+  key: string,
+  { burst, perSecond }: { readonly burst: number; readonly perSecond: number },
+): boolean {
+  const bucket = buckets.get(key) ?? new TokenBucket(burst, perSecond)
+  // Newest last: the first key is the one longest unused, and goes when there are too many.
+  buckets.delete(key)
+  buckets.set(key, bucket)
+  if (buckets.size > MAX_RATE_KEYS) buckets.delete(buckets.keys().next().value ?? '')
+  return bucket.take(Date.now())
+}
