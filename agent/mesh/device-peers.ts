@@ -2,6 +2,7 @@
 import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
+import type { Clock } from '../clock.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
@@ -11,8 +12,7 @@ interface Options {
   readonly fleet: FleetId
   readonly device: WireGuardDevice
   readonly paths: PeerPaths
-  /** Unix milliseconds. */
-  readonly now: () => number
+  readonly clock: Clock
 }
 
 export class DevicePeers {
@@ -26,13 +26,12 @@ export class DevicePeers {
   async follow(
     peers: readonly MeshPeer[],
   ): Promise<{ readonly reachable: number; readonly learned: boolean }> {
-    const { fleet, device, paths } = this.#options
+    const { fleet, device, paths, clock } = this.#options
     const actual = await this.#read()
-    const now = this.#options.now()
     const plans = peers.map((peer) => {
       const found = actual.get(peer.wg)
-      const learned = found !== undefined && paths.remember(peer.id, found, now)
-      return { peer, found, learned, ...paths.plan(peer.id, found, now) }
+      const learned = found !== undefined && paths.remember(peer.id, found)
+      return { peer, found, learned, ...paths.plan(peer.id, found) }
     })
     const desired = plans.map(({ peer, endpoint, keepalive }) => ({
       publicKey: peer.wg,
@@ -41,18 +40,18 @@ export class DevicePeers {
       keepalive,
     }))
     await device.apply(reconcile(desired, [...actual.values()]))
-    for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.tried(peer.id, now)
+    for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.tried(peer.id)
     return {
-      reachable: plans.filter(({ found }) => isReachable(found, now)).length,
+      reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
     }
   }
 
   /** Without the interface no peer is reachable. */
   async status(peers: readonly MeshPeer[]): Promise<PeerStatus[]> {
-    const { fleet, now } = this.#options
+    const { fleet, clock } = this.#options
     const actual = await this.#read().catch(() => new Map<string, ActualPeer>())
-    return peers.map((peer) => peerStatus(fleet, peer, actual.get(peer.wg), now()))
+    return peers.map((peer) => peerStatus(fleet, peer, actual.get(peer.wg), clock.now()))
   }
 
   async #read(): Promise<Map<string, ActualPeer>> {

@@ -91,7 +91,6 @@ export class MeshEngine {
     const ipv6Range = fleetIpv6Prefix(fleet.id)
     this.#fleetRanges = ranges(fleet.ipv4Range, ipv6Range)
     const device = new WireGuardDevice(commands, options.iface)
-    const now = () => clock.now()
     this.#interface = new MeshInterface({
       commands,
       backend,
@@ -107,12 +106,12 @@ export class MeshEngine {
       fleet: fleet.id,
       self: self.id,
       sealingKey: self.sealing.privateKey,
-      now,
+      now: () => clock.now(),
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
-    this.#paths = new PeerPaths(this.#fleetRanges)
-    this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, now })
+    this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
+    this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#apply = new SerialTask(
       clock,
       () => this.#reconcile(),
@@ -224,7 +223,7 @@ export class MeshEngine {
 
   async #bringUp(): Promise<'created' | 'adopted'> {
     const { iface, log, backend } = this.#options
-    const origin = await this.#interface.up(() => this.#followMap())
+    const origin = await this.#interface.up()
     this.#interfaceUp = true
     log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
     if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
@@ -236,22 +235,18 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    await this.#followMap()
-    this.#interfaceUp = true
-    this.#scheduleTick()
-  }
-
-  async #followMap(): Promise<void> {
     const { reachable, learned } = await this.#devicePeers.follow(this.#peers())
+    this.#interfaceUp = true
     this.#reachable = reachable
     if (learned) this.#save.soon()
+    this.#scheduleTick()
   }
 
   #scheduleTick(): void {
     if (this.#stopped) return
     const { clock } = this.#options
     this.#tick?.cancel()
-    const wait = this.#paths.isSearching(clock.now()) ? SEARCH_TICK_MS : IDLE_TICK_MS
+    const wait = this.#paths.isSearching() ? SEARCH_TICK_MS : IDLE_TICK_MS
     this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
   }
 

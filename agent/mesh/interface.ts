@@ -44,11 +44,9 @@ export class MeshInterface {
 
   /**
    * Idempotent: what is as it should be is not touched, and traffic through it goes on.
-   * @param addPeers runs before the link is up: wireguard-go loses a first handshake that falls into its own coming up, and WireGuard
-   * tries a second one only 5 s later.
    * @throws UserError if something of the machine's is in the way; nothing is changed then.
    */
-  async up(addPeers: () => Promise<void>): Promise<'created' | 'adopted'> {
+  async up(): Promise<'created' | 'adopted'> {
     const { commands, backend, ipv4Range, ipv6Range } = this.#options
     const fleet = [ipv4Range, ipv6Range]
     const conflict = findConflict(await readRoutes(commands), fleet, this.name)
@@ -56,7 +54,6 @@ export class MeshInterface {
     const origin = await backend.ensure()
     try {
       await this.#configureDevice()
-      await addPeers()
       await this.#configureNetwork()
     } catch (error) {
       if (origin === 'created') await backend.remove()

@@ -13,39 +13,43 @@ export class PathSearch {
   #candidates: readonly Endpoint[] = []
   #tried = 0
   #triedAt: number | undefined
+  #notBefore = Number.NEGATIVE_INFINITY
   #settled = false
-
-  get hasCandidates(): boolean {
-    return this.#candidates.length > 0
-  }
 
   /** True while a candidate may answer any moment; not in the pause between rounds, nor while there is a path. */
   isActive(now: number): boolean {
-    if (this.#settled || !this.hasCandidates) return false
+    if (this.#settled || !this.#hasCandidates) return false
     return this.#triedAt === undefined || !this.#roundDone || now - this.#triedAt < TRY_MS
   }
 
-  /** New candidates are tried at once; the same ones again change nothing. */
-  offer(candidates: readonly Endpoint[]): void {
+  /** New candidates are tried at once, or from `notBefore` on; the same ones again change nothing. */
+  offer(candidates: readonly Endpoint[], notBefore = Number.NEGATIVE_INFINITY): void {
     if (
       candidates.length === this.#candidates.length &&
       candidates.every((c, i) => c === this.#candidates[i])
     )
       return
     this.#candidates = candidates
-    this.#restart()
+    this.#notBefore = notBefore
+    this.restart()
   }
 
   /** There is a path. When there no longer is, the search begins with the first candidate. */
   settle(): void {
     this.#settled = true
-    this.#restart()
+    this.restart()
+  }
+
+  /** The first candidate is next, without waiting for the last one's answer. */
+  restart(): void {
+    this.#tried = 0
+    this.#triedAt = undefined
   }
 
   /** What to set now, if anything. `tried` must follow once it is set. */
   next(now: number): Endpoint | undefined {
     this.#settled = false
-    if (!this.hasCandidates) return undefined
+    if (!this.#hasCandidates || now < this.#notBefore) return undefined
     const wait = this.#roundDone ? PAUSE_MS : TRY_MS
     if (this.#triedAt !== undefined && now - this.#triedAt < wait) return undefined
     return this.#candidates[this.#tried % this.#candidates.length]
@@ -56,9 +60,8 @@ export class PathSearch {
     this.#triedAt = now
   }
 
-  #restart(): void {
-    this.#tried = 0
-    this.#triedAt = undefined
+  get #hasCandidates(): boolean {
+    return this.#candidates.length > 0
   }
 
   get #roundDone(): boolean {

@@ -2,6 +2,7 @@
 import type { BlockList } from 'node:net'
 import type { Signal } from '../../crypto/signal.ts'
 import { Endpoint, type NodeId } from '../../protocol/ids.ts'
+import type { Clock } from '../clock.ts'
 import type { Known } from './cache.ts'
 import { orderCandidates } from './endpoints.ts'
 import type { LocalAddress } from './local-addresses.ts'
@@ -11,6 +12,18 @@ import type { ActualPeer } from './reconcile.ts'
 
 /** Below the half minute after which home routers forget a UDP flow. */
 const KEEPALIVE_SECONDS = 25
+/**
+ * Two handshakes begun at the same moment undo each other, and WireGuard begins the next one 5 s later. Nodes that hear of each other
+ * would do just that, so the one with the greater id lets the other begin.
+ */
+const YIELD_MS = 1_000
+
+interface Options {
+  readonly self: NodeId
+  /** The fleet's own ranges. */
+  readonly fleet: BlockList
+  readonly clock: Clock
+}
 
 interface PeerPath {
   known: Known | undefined
@@ -24,13 +37,12 @@ export interface PathPlan {
 }
 
 export class PeerPaths {
-  readonly #fleet: BlockList
+  readonly #options: Options
   readonly #paths = new Map<NodeId, PeerPath>()
   #local: readonly LocalAddress[] = []
 
-  /** @param fleet the fleet's own ranges. */
-  constructor(fleet: BlockList) {
-    this.#fleet = fleet
+  constructor(options: Options) {
+    this.#options = options
   }
 
   get known(): Map<NodeId, Known> {
@@ -56,35 +68,40 @@ export class PeerPaths {
     const before = this.#paths.get(id)?.known
     // Elsewhere, the peer is hardly where it was reached last.
     const moved = before === undefined || String(before.endpoints) !== String(endpoints)
-    this.#learn(id, { ...(moved ? {} : before), endpoints, at })
+    const { self, clock } = this.#options
+    const notBefore = self > id ? clock.elapsed() + YIELD_MS : undefined
+    this.#learn(id, { ...(moved ? {} : before), endpoints, at }, notBefore)
   }
 
-  plan(id: NodeId, actual: ActualPeer | undefined, now: number): PathPlan {
+  plan(id: NodeId, actual: ActualPeer | undefined): PathPlan {
+    const { clock } = this.#options
     const { search } = this.#path(id)
-    const reachable = isReachable(actual, now)
+    const reachable = isReachable(actual, clock.now())
     if (reachable) search.settle()
-    return {
-      endpoint: reachable ? undefined : search.next(now),
-      // Before there is an endpoint, each keepalive would be a handshake to nowhere, and hold up the true one for 5 s.
-      keepalive: search.hasCandidates || actual?.endpoint !== undefined ? KEEPALIVE_SECONDS : 0,
-    }
+    // On an interface that was made anew a peer has none, however lately it was set on the old one.
+    else if (actual?.endpoint === undefined) search.restart()
+    const endpoint = reachable ? undefined : search.next(clock.elapsed())
+    // Without an endpoint each keepalive would be a handshake to nowhere, and hold up the true one for 5 s.
+    return { endpoint, keepalive: (endpoint ?? actual?.endpoint) === undefined ? 0 : KEEPALIVE_SECONDS }
   }
 
   /** The plan's endpoint is set. */
-  tried(id: NodeId, now: number): void {
-    this.#path(id).search.tried(now)
+  tried(id: NodeId): void {
+    this.#path(id).search.tried(this.#options.clock.elapsed())
   }
 
   /** Remembers where a peer is reached. @returns whether that is new. */
-  remember(id: NodeId, actual: ActualPeer, now: number): boolean {
+  remember(id: NodeId, actual: ActualPeer): boolean {
     const path = this.#path(id)
-    const endpoint = isReachable(actual, now) ? Endpoint.safeParse(actual.endpoint) : undefined
+    const reachable = isReachable(actual, this.#options.clock.now())
+    const endpoint = reachable ? Endpoint.safeParse(actual.endpoint) : undefined
     if (endpoint?.success !== true || path.known?.worked === endpoint.data) return false
     path.known = { endpoints: [], at: 0, ...path.known, worked: endpoint.data }
     return true
   }
 
-  isSearching(now: number): boolean {
+  isSearching(): boolean {
+    const now = this.#options.clock.elapsed()
     return [...this.#paths.values()].some(({ search }) => search.isActive(now))
   }
 
@@ -92,20 +109,19 @@ export class PeerPaths {
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id)
   }
 
-  #learn(id: NodeId, known: Known): void {
+  #learn(id: NodeId, known: Known, notBefore?: number): void {
     const path = this.#path(id)
     path.known = known
-    this.#offer(path)
+    this.#offer(path, notBefore)
   }
 
-  #offer({ known, search }: PeerPath): void {
+  #offer({ known, search }: PeerPath, notBefore?: number): void {
     if (known === undefined) return
+    const { fleet } = this.#options
     const { worked, endpoints } = known
-    const [first] = worked === undefined ? [] : orderCandidates([worked], this.#local, this.#fleet)
-    const others = orderCandidates(endpoints, this.#local, this.#fleet).filter(
-      (endpoint) => endpoint !== first,
-    )
-    search.offer(first === undefined ? others : [first, ...others])
+    const [first] = worked === undefined ? [] : orderCandidates([worked], this.#local, fleet)
+    const others = orderCandidates(endpoints, this.#local, fleet).filter((endpoint) => endpoint !== first)
+    search.offer(first === undefined ? others : [first, ...others], notBefore)
   }
 
   #path(id: NodeId): PeerPath {

@@ -26,12 +26,12 @@ describe('running a command', () => {
   test('a failure names program and status, and neither arguments nor input (M3.3)', async () => {
     const key = Buffer.from(generateX25519().expose()).toString('base64')
     const script = 'cat >&2; echo "bad argument: $1" >&2; exit 7'
-    for (const failing of [
+    const failures = [
       run('sh', ['-c', `echo "bad: $1" >&2; exit 7`, 'sh', key]),
       run('sh', ['-c', script, 'sh', key], Buffer.from(key)),
       run('sh', ['-c', script, 'sh', key], Buffer.from(`PrivateKey=${key}\n`)),
-    ]) {
-      const error = await failure(failing)
+    ].map(failure)
+    for (const error of await Promise.all(failures)) {
       expect(error.message).toMatch(/^sh exited with status 7: /)
       const shown = [
         error.message,
