@@ -3,7 +3,7 @@
  * must hold that key, whatever certificate they have. A successor is announced in advance, signed by the key in force.
  */
 
-import { importJWK } from 'jose'
+import { type CryptoKey, importJWK } from 'jose'
 import type { GatewayProof } from '../protocol/frames.ts'
 import type { FleetId, GatewayKey, NodeId } from '../protocol/ids.ts'
 import { fromBase64Url, lengthPrefixed, toBase64Url } from './bytes.ts'

@@ -10,7 +10,7 @@ import { SecretBytes } from './secret-bytes.ts'
 
 const ENC_BYTES = 32
 
-export const hpkeSuite = new CipherSuite({
+const hpkeSuite = new CipherSuite({
   kem: new DhkemX25519HkdfSha256(),
   kdf: new HkdfSha256(),
   aead: new Chacha20Poly1305(),

@@ -5,7 +5,7 @@ import { SecretBytes } from './secret-bytes.ts'
 
 /** PKCS #8 header of an X25519 private key (RFC 8410, section 7): WebCrypto has no raw form for private keys. */
 const PKCS8_HEADER = Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20)
-export const X25519_KEY_BYTES = 32
+const X25519_KEY_BYTES = 32
 
 /** Clamped as `wg genkey` does, so that the stored bytes are the ones the interface reports. */
 export function generateX25519(): SecretBytes {

@@ -116,7 +116,7 @@ export class MeshLog {
 const isMember = (row: NodeRow): boolean =>
   row.mesh === 1 && row.removed_at === null && row.quarantine === null
 
-export function peerOf(row: NodeRow): MeshPeer {
+function peerOf(row: NodeRow): MeshPeer {
   const tags = Tags.parse(JSON.parse(row.tags))
   return {
     id: row.id,

@@ -116,6 +116,3 @@ export interface Problem {
   readonly requestId: string
   readonly time: number
 }
-
-export const isErrorCode = (value: unknown): value is ErrorCode =>
-  typeof value === 'string' && value in ERRORS

@@ -60,7 +60,7 @@ export const RegisterFrame = z.strictObject({
 })
 export type RegisterFrame = z.infer<typeof RegisterFrame>
 
-export const TelemetryFrame = z.strictObject({
+const TelemetryFrame = z.strictObject({
   type: z.literal('telemetry'),
   n: z.int().nonnegative(),
   telemetry: Telemetry,
@@ -74,7 +74,7 @@ export const SignalFrame = z.strictObject({
     .max(MAX_SIGNALS_PER_FRAME),
 })
 
-export const MeshResyncFrame = z.strictObject({ type: z.literal('mesh_resync'), at: MeshPosition.optional() })
+const MeshResyncFrame = z.strictObject({ type: z.literal('mesh_resync'), at: MeshPosition.optional() })
 
 export type SignalFrame = z.infer<typeof SignalFrame>
 
@@ -96,11 +96,10 @@ export const GatewayProof = z.strictObject({
 })
 export type GatewayProof = z.infer<typeof GatewayProof>
 
-export const Settings = z.strictObject({
+const Settings = z.strictObject({
   heartbeatMs: z.int().min(1_000),
   telemetryMs: z.int().min(1_000),
 })
-export type Settings = z.infer<typeof Settings>
 
 const code = z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])
 

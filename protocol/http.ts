@@ -66,7 +66,7 @@ export type TokenCreateBody = z.input<typeof TokenCreateBody>
 export const TokenCreateReply = z.object({ token: z.string(), id: TokenId, expiresAt: Time })
 export const JOIN_JWT_TYPE = 'claw-join+jwt'
 
-export const TokenStatus = z.enum(['valid', 'expired', 'used_up', 'revoked'])
+const TokenStatus = z.enum(['valid', 'expired', 'used_up', 'revoked'])
 export const TokenItem = z.object({
   id: TokenId,
   status: TokenStatus,
@@ -136,8 +136,7 @@ export type SecretItem = z.infer<typeof SecretItem>
 export const SecretList = z.object({ items: z.array(SecretItem), next: z.string().optional() })
 
 /** A value sealed by HPKE to the asker: base64url of `enc || ciphertext` (see crypto/delivery.ts). */
-export const SealedSecret = z.object({ name: SecretName, version: z.int().positive(), sealed: z.string() })
-export type SealedSecret = z.infer<typeof SealedSecret>
+const SealedSecret = z.object({ name: SecretName, version: z.int().positive(), sealed: z.string() })
 
 /** POST /v1/node/secrets, signed by the node: all of the names, or an error. */
 export const NodeSecretsBody = z.strictObject({

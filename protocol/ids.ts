@@ -18,11 +18,10 @@ export const NodeName = z
   .brand<'NodeName'>()
 export type NodeName = z.infer<typeof NodeName>
 
-export const Tag = z
+const Tag = z
   .string()
   .regex(/^[a-z0-9][a-z0-9_.:-]{0,62}$/, 'a tag is 1 to 63 of a-z 0-9 _ . : -')
   .brand<'Tag'>()
-export type Tag = z.infer<typeof Tag>
 export const Tags = z.array(Tag).max(MAX_TAGS)
 export type Tags = z.infer<typeof Tags>
 
