@@ -1,4 +1,5 @@
 /** `npm run check`: types, lint and format, unused code, one-way imports, and that the Worker bundles within its budget. */
+import { checkBundle } from './bundle.ts'
 import { importViolations } from './imports.ts'
 import { run } from './run.ts'
 
@@ -9,6 +10,7 @@ const steps: readonly (readonly [string, () => number])[] = [
   ['lint and format', () => run('biome', ['check', '--error-on-warnings', '.'])],
   ['unused code', () => run('knip', [])],
   ['one-way imports', checkImports],
+  ['bundle', checkBundle],
 ]
 
 let failed = 0
