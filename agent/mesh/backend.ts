@@ -21,6 +21,7 @@ export interface WireGuardBackend {
   readonly kind: 'kernel' | 'userspace' | undefined
   /** @throws UserError if the interface is another's, or cannot be made. */
   ensure(): Promise<'created' | 'adopted'>
+  /** Only what `ensure` gave; without it, nothing. */
   remove(): Promise<void>
 }
 
@@ -59,6 +60,8 @@ export class SystemBackend implements WireGuardBackend {
       await this.#adopt(link)
       return 'adopted'
     }
+    // wireguard-go's sockets are files, which network namespaces may share: what answers here without an interface is another's.
+    if ((await this.#readIfThere()) !== undefined) throw taken(iface, 'it is in another network namespace')
     this.#record.write({ iface })
     const pid = (await this.#createInKernel()) ? undefined : await this.#startUserspace(privileges)
     this.#kind = pid === undefined ? 'kernel' : 'userspace'
@@ -68,6 +71,7 @@ export class SystemBackend implements WireGuardBackend {
   }
 
   async remove(): Promise<void> {
+    if (this.#kind === undefined) return
     const { commands, iface } = this.#options
     const pid = this.#record.read()?.pid
     if ((await findLink(commands, iface)) !== undefined)
@@ -111,6 +115,7 @@ export class SystemBackend implements WireGuardBackend {
     const { pid, ended } = await commands.launch('wireguard-go', ['-f', iface])
     this.#record.write({ iface, pid })
     if ((await poll(() => this.#readIfThere(), START_TIMEOUT_MS, ended)) !== undefined) return pid
+    if (this.#isWireguardGo(pid)) process.kill(pid)
     throw new UserError({
       code: 'E_MESH_START',
       message: `wireguard-go did not bring up the interface ${iface}`,

@@ -9,7 +9,7 @@ import { contains, familyOf, ranges } from './ip-ranges.ts'
 import type { LocalAddress } from './local-addresses.ts'
 
 /** As many as one sealed signal holds. */
-export const MAX_ENDPOINTS = 8
+const MAX_ENDPOINTS = 8
 
 /** Networks within this machine: nobody outside reaches an address there, and every machine has the same ones. */
 const INTERNAL_NAMES = /^(docker|br-|veth|cni|flannel|cali|virbr|lxc|lxd|podman|kube|cilium|weave)/

@@ -5,67 +5,30 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
-import type { importSealingKey } from '../../crypto/hpke.ts'
-import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, nodeIpv6 } from '../../protocol/addresses.ts'
-import type { Endpoint, FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
+import type { NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
-import type { Clock, Timer } from '../clock.ts'
-import type { Log } from '../log.ts'
+import type { Timer } from '../clock.ts'
 import { Announcer } from './announcer.ts'
-import type { WireGuardBackend } from './backend.ts'
 import { emptyCache, formatCache, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
 import { ownEndpoints } from './endpoints.ts'
-import { CommandError, type Commands } from './exec.ts'
+import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
+import { CommandError } from './exec.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { PeerPaths } from './peer-paths.ts'
-import type { PeerStatus } from './peer-status.ts'
 import { SerialTask } from './serial-task.ts'
-import { type IgnoredSignals, type SealedSignal, Signals } from './signals.ts'
+import { Signals } from './signals.ts'
 import { WireGuardDevice } from './wg.ts'
 
 /** How often to look at the interface while a candidate may answer any moment, and otherwise. */
 const SEARCH_TICK_MS = 1_000
 const IDLE_TICK_MS = 10_000
-
-export interface MeshEngineOptions {
-  readonly fleet: { readonly id: FleetId; readonly ipv4Range: string }
-  readonly self: {
-    readonly id: NodeId
-    readonly ipv4: Ipv4
-    readonly wireguard: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }
-    readonly sealing: { readonly privateKey: Awaited<ReturnType<typeof importSealingKey>> }
-  }
-  readonly iface: string
-  readonly listenPort: number
-  /** An endpoint of ours that no interface shows, such as a forwarded port. */
-  readonly publicEndpoint?: Endpoint | undefined
-  readonly backend: WireGuardBackend
-  readonly commands: Commands
-  readonly clock: Clock
-  readonly log: Log
-  readonly loadCache: () => string | undefined
-  /** The text names every peer and where it is: for this user's eyes only. */
-  readonly saveCache: (text: string) => void
-  /** At most a frame's worth at a time. Pacing is the caller's. */
-  readonly sendSignals: (signals: SealedSignal[]) => void
-}
-
-export interface MeshStatus {
-  readonly interface: string
-  readonly backend: 'kernel' | 'userspace' | undefined
-  readonly position: MeshPosition | undefined
-  readonly peers: readonly PeerStatus[]
-  readonly ignoredSignals: IgnoredSignals
-  /** Why the interface is not as it should be; undefined if it is. */
-  readonly lastError: string | undefined
-}
 
 export class MeshEngine {
   readonly #options: MeshEngineOptions

@@ -16,7 +16,7 @@ export interface Commands {
   launch(program: string, args: readonly string[]): Promise<Launched>
 }
 
-export interface Launched {
+interface Launched {
   readonly pid: number
   /** Aborted when the program has ended. */
   readonly ended: AbortSignal

@@ -46,6 +46,11 @@ export class PathSearch {
     this.#triedAt = undefined
   }
 
+  /** The peer was heard of: it is worth trying although the last round found nothing. */
+  wake(): void {
+    if (this.#roundDone) this.restart()
+  }
+
   /** What to set now, if anything. `tried` must follow once it is set. */
   next(now: number): Endpoint | undefined {
     this.#settled = false

@@ -71,6 +71,7 @@ export class PeerPaths {
     const { self, clock } = this.#options
     const notBefore = self > id ? clock.elapsed() + YIELD_MS : undefined
     this.#learn(id, { ...(moved ? {} : before), endpoints, at }, notBefore)
+    this.#path(id).search.wake()
   }
 
   plan(id: NodeId, actual: ActualPeer | undefined): PathPlan {

@@ -2,7 +2,7 @@
 import type { WireGuardKey } from '../../protocol/ids.ts'
 
 /** Seconds; 0 is off. */
-export type Keepalive = number
+type Keepalive = number
 
 export interface DesiredPeer {
   readonly publicKey: WireGuardKey

@@ -144,6 +144,18 @@ describe('the search for a path', () => {
     expect(search.next(2_000)).toBe(c)
   })
 
+  test('goes on without a pause when the peer is heard of', () => {
+    const search = new PathSearch()
+    search.offer(candidates)
+    watch(search, 8)
+    search.wake()
+    expect(search.next(8_000)).toBeUndefined()
+    watch(search, 8, 8)
+    expect(search.next(20_000)).toBeUndefined()
+    search.wake()
+    expect(search.next(20_000)).toBe(a)
+  })
+
   test('rests while there is a path, and begins with the first candidate when it is lost', () => {
     const search = new PathSearch()
     search.offer(candidates)

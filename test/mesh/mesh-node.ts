@@ -2,7 +2,8 @@
 
 import { type Clock, systemClock } from '../../agent/clock.ts'
 import { SystemBackend } from '../../agent/mesh/backend.ts'
-import { MeshEngine, type MeshEngineOptions } from '../../agent/mesh/engine.ts'
+import { MeshEngine } from '../../agent/mesh/engine.ts'
+import type { MeshEngineOptions } from '../../agent/mesh/engine-options.ts'
 import type { Commands } from '../../agent/mesh/exec.ts'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
 import { importSealingKey } from '../../crypto/hpke.ts'
@@ -51,13 +52,13 @@ export async function selfOf({ number, wireguard, sealing }: NodeSeed) {
   return { self, entry }
 }
 
-export interface Call {
+interface Call {
   readonly program: string
   readonly args: readonly string[]
   readonly input: string
 }
 
-export const recording = (commands: Commands, calls: Call[]): Commands => ({
+const recording = (commands: Commands, calls: Call[]): Commands => ({
   ...commands,
   run: (program, args, input) => {
     calls.push({ program, args, input: Buffer.from(input ?? []).toString('latin1') })

@@ -245,7 +245,17 @@ describe.skipIf(!canMakeNamespaces)('real WireGuard (needs root and /dev/net/tun
     const before = await look()
     const one = await agent({ ...a, iface: b.iface })
     await expect(one.engine.start()).rejects.toMatchObject({ code: 'E_INTERFACE_TAKEN' })
+    await one.engine.stop({ keepInterface: false })
     expect(await look()).toEqual(before)
+  })
+
+  test('the name of an interface in another namespace is refused where the two share their files', async () => {
+    const [a, b] = [machine(1), machine(2)]
+    await started(a)
+    const before = await a.host.exec('wg', 'show', a.iface, 'dump')
+    const two = await agent({ ...b, iface: a.iface, stateDirectory: mkdtempSync(join(directory, 'other-')) })
+    await expect(two.engine.start()).rejects.toMatchObject({ code: 'E_INTERFACE_TAKEN' })
+    expect(await a.host.exec('wg', 'show', a.iface, 'dump')).toBe(before)
   })
 
   test('an interface that is not WireGuard’s is refused', async () => {
