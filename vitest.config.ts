@@ -43,7 +43,7 @@ export default defineConfig({
       {
         test: {
           name: 'host',
-          include: ['test/{both,unit,host,cli,agent,mesh}/**/*.test.ts'],
+          include: ['test/{both,unit,host,cli,agent,mesh,fuzz,findings}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -1,0 +1,132 @@
+/** The proof of a request is read before anybody is authenticated: by far the most exposed parser of the gateway. */
+import fc from 'fast-check'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { JoinToken } from '../../agent/join-token.ts'
+import { bodyHash, Identity, importIdentityKey } from '../../crypto/identity.ts'
+import { nodeIdOf } from '../../crypto/node-id.ts'
+import { claimedNode, proofOf, verifyProof, verifySignature } from '../../durable-objects/proof.ts'
+import { sawOurCertificate } from '../../durable-objects/registration.ts'
+import { bearerToken } from '../../worker/bearer.ts'
+import { Dice, mutateText } from './mutate.ts'
+
+const ORIGIN = 'https://gateway.test'
+const NOW = Date.UTC(2026, 10, 23)
+const PATH = '/v1/node/secrets'
+
+let key: CryptoKey
+let proof: string
+let request: { readonly method: string; readonly path: string; readonly bodyHash: string }
+
+beforeAll(async () => {
+  const identity = await Identity.fromSeed(Identity.generateSeed())
+  key = await importIdentityKey(identity.publicKey)
+  const node = await nodeIdOf(identity.publicKey)
+  const body = new TextEncoder().encode('{"names":["a"]}')
+  proof = (await identity.signProof({ node, origin: ORIGIN, method: 'POST', path: PATH, body }, NOW)).jwt
+  request = { method: 'POST', path: PATH, bodyHash: await bodyHash(body) }
+})
+
+const verify = (jwt: string, now = NOW, asked = request) =>
+  verifyProof(jwt, key, asked, new Set([ORIGIN]), now)
+
+const spoiled = fc.tuple(fc.integer({ min: 0 }), fc.integer({ min: 1, max: 3 })).map(([seed, times]) => {
+  const dice = new Dice(seed)
+  let text = proof
+  for (let i = 0; i < times; i++) text = mutateText(dice, text)
+  return text
+})
+
+describe('a proof', () => {
+  test('that is whole is accepted', async () => {
+    expect((await verify(proof)).ok).toBe(true)
+  })
+
+  test('that was changed anywhere is refused, or says what it said', async () => {
+    const { value: original } = (await verify(proof)) as { value?: unknown }
+    await fc.assert(
+      fc.asyncProperty(spoiled, async (jwt) => {
+        const read = await verify(jwt)
+        // The last character of a signature has bits that mean nothing: such a text is the same proof, with the same id.
+        if (read.ok) expect(read.value).toEqual(original)
+        else expect(read.error.code).toMatch(/^E_PROOF_/)
+        expect((await verifySignature(jwt, key)).ok).toBe(read.ok)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('is not found in what is none, and looking never throws', async () => {
+    const base64 = fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes).toString('base64url'))
+    const json = fc.json().map((text) => Buffer.from(text).toString('base64url'))
+    const part = fc.oneof(base64, json, fc.string())
+    const text = fc.oneof(
+      fc.string(),
+      fc.array(part, { maxLength: 5 }).map((parts) => parts.join('.')),
+      spoiled,
+    )
+    await fc.assert(
+      fc.asyncProperty(text, async (jwt) => {
+        const claimed = claimedNode(jwt)
+        if (!claimed.ok) expect(claimed.error).toEqual({ code: 'E_PROOF_MALFORMED' })
+        await verify(jwt)
+        expect(await sawOurCertificate({ channel: jwt } as never, key, 'x', new Set(['y']))).toBe(false)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('is for one method, path and body, for one gateway, in one minute', async () => {
+    const other = fc.string().filter((text) => !Object.values(request).includes(text))
+    await fc.assert(
+      fc.asyncProperty(other, fc.constantFrom('method', 'path', 'bodyHash'), async (text, field) => {
+        const read = await verify(proof, NOW, { ...request, [field]: text })
+        expect(read).toEqual({ ok: false, error: { code: 'E_PROOF_BINDING' } })
+      }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: -400_000, max: 400_000 }), async (offset) => {
+        const read = await verify(proof, NOW + offset)
+        // A minute, and half a minute for clocks on either side.
+        expect(read.ok).toBe(offset >= -30_000 && offset < 90_000)
+      }),
+    )
+    const elsewhere = await verifyProof(proof, key, request, new Set(['https://other.test']), NOW)
+    expect(elsewhere).toEqual({ ok: false, error: { code: 'E_PROOF_AUDIENCE' } })
+  })
+})
+
+describe('an Authorization header', () => {
+  test('gives one credential of its scheme or none', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^(Claw|Bearer) .*$/)), (header) => {
+        for (const credential of [proofOf(header), bearerToken(header)]) {
+          if (credential === undefined) continue
+          expect(header.split(' ')).toHaveLength(2)
+          expect(header.endsWith(credential)).toBe(true)
+        }
+      }),
+    )
+    expect([proofOf(undefined), proofOf(null), bearerToken(undefined)]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
+  })
+})
+
+describe('a join token', () => {
+  test('is not found in what is none, and the refusal repeats nothing of it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(fc.string(), spoiled), async (text) => {
+        const refusal: unknown = await Promise.resolve()
+          .then(() => JoinToken.parse(text))
+          .then(
+            () => undefined,
+            (error: unknown) => error,
+          )
+        expect(refusal).toMatchObject({ code: 'E_TOKEN_MALFORMED' })
+        if (text.length > 12) expect(String(refusal)).not.toContain(text.slice(0, 12))
+      }),
+    )
+  })
+})
