@@ -1,12 +1,17 @@
 /**
- * The running agent's socket in the state directory, for `clawnode status`. It is also what keeps a second agent from running on the
- * same directory: whoever answers on it is the one.
+ * The running agent's socket in the state directory, for `clawnode status` and `clawnode rotate-identity`. It is also what keeps a second
+ * agent from running on the same directory: whoever answers on it is the one.
  */
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { createConnection } from 'node:net'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { type AgentStatus, socketPath } from './local-status.ts'
+import { type AgentStatus, type Failure, socketPath } from './local-status.ts'
+
+interface Agent {
+  status(): Promise<AgentStatus>
+  rotateIdentity(): Promise<void>
+}
 
 export class LocalApi {
   readonly #server: Server
@@ -15,18 +20,15 @@ export class LocalApi {
     this.#server = server
   }
 
-  /** @throws UserError if an agent runs on this directory already. */
-  static async listen(directory: string, status: () => Promise<AgentStatus>): Promise<LocalApi> {
+  /**
+   * @param agent is waited for: asked before the mesh is up, it is not there yet, and the caller tries again.
+   * @throws UserError if an agent runs on this directory already.
+   */
+  static async listen(directory: string, agent: Promise<Agent>): Promise<LocalApi> {
     const path = socketPath(directory)
     if (await answers(path)) throw alreadyRunning(directory)
     rmSync(path, { force: true })
-    const server = createServer((request, response) => {
-      if (request.method !== 'GET' || request.url !== '/status') return response.writeHead(404).end()
-      status().then(
-        (body) => response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body)),
-        () => response.writeHead(500).end(),
-      )
-    })
+    const server = createServer(routes(agent))
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve))
     // Until here the directory, which is 0700, kept others out.
     chmodSync(path, 0o600)
@@ -39,6 +41,29 @@ export class LocalApi {
     this.#server.closeAllConnections()
     await closed
   }
+}
+
+function routes(agent: Promise<Agent>): RequestListener {
+  const actions: Readonly<Record<string, () => Promise<unknown>>> = {
+    'GET /status': async () => (await agent).status(),
+    'POST /rotate-identity': async () => (await agent).rotateIdentity(),
+  }
+  return (request, response) => {
+    const action = actions[`${request.method} ${request.url}`]
+    if (action === undefined) return response.writeHead(404).end()
+    const answer = (status: number, body: unknown) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    action().then(
+      (body) => answer(200, body ?? {}),
+      (error: unknown) => answer(500, failure(error)),
+    )
+  }
+}
+
+const failure = (error: unknown): Failure => {
+  const { code, message, why, fix, exitCode } =
+    error instanceof UserError ? error : new UserError({ code: 'E_BUG', message: String(error) })
+  return { code, message, exitCode, ...(why !== undefined && { why }), ...(fix !== undefined && { fix }) }
 }
 
 function answers(path: string): Promise<boolean> {

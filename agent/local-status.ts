@@ -1,4 +1,4 @@
-/** What a running agent says of itself on its local socket, and how to ask it. */
+/** What a running agent says of itself on its local socket, and how to ask it and tell it to. */
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -7,6 +7,8 @@ import { EXIT, UserError } from '../host/user-error.ts'
 /** `sun_path` holds 104 bytes with its final NUL on macOS, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 103
 const TIMEOUT_MS = 5_000
+/** The agent asks the gateway, and perhaps twice. */
+const ROTATION_TIMEOUT_MS = 70_000
 
 const Peer = z.object({
   id: z.string(),
@@ -29,14 +31,14 @@ const Mesh = z.object({
 export const AgentStatus = z.object({
   id: z.string(),
   name: z.string(),
-  session: z.enum(['connected', 'connecting', 'offline', 'stopped']),
+  session: z.enum(['connected', 'connecting', 'offline', 'quarantined', 'stopped']),
   /** Since when it is connected, or since when it is not. Null if no agent runs. */
   since: z.iso.datetime().nullable(),
-  problem: z.object({ code: z.string(), message: z.string() }).nullable(),
+  problem: z.object({ code: z.string(), message: z.string(), fix: z.string().nullable() }).nullable(),
   gateway: z.string(),
   ipv4: z.string(),
   ipv6: z.string(),
-  /** Both null without a mesh. */
+  /** Both null without a mesh; no interface while the node is in quarantine. */
   interface: z.string().nullable(),
   mesh: Mesh.nullable(),
   peers: z.array(Peer),
@@ -55,21 +57,46 @@ export function socketPath(directory: string): string {
   })
 }
 
+/** Why the agent could not do what it was told to. */
+const Failure = z.object({
+  code: z.string(),
+  message: z.string(),
+  why: z.string().optional(),
+  fix: z.string().optional(),
+  exitCode: z.int(),
+})
+export type Failure = z.infer<typeof Failure>
+
 /** Undefined if no agent runs on this directory. */
-export function askAgent(directory: string): Promise<AgentStatus | undefined> {
+export const askAgent = (directory: string): Promise<AgentStatus | undefined> =>
+  call(directory, 'GET', '/status', AgentStatus, TIMEOUT_MS)
+
+/** False if no agent runs on this directory. @throws UserError if it cannot, with its own reason. */
+export async function tellAgentToRotate(directory: string): Promise<boolean> {
+  const done = await call(directory, 'POST', '/rotate-identity', z.object({}), ROTATION_TIMEOUT_MS)
+  return done !== undefined
+}
+
+function call<T>(
+  directory: string,
+  method: string,
+  path: string,
+  schema: z.ZodType<T>,
+  timeout: number,
+): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
-    const asked = request(
-      { socketPath: socketPath(directory), path: '/status', timeout: TIMEOUT_MS },
-      async (response) => {
-        try {
-          const chunks: Buffer[] = []
-          for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
-          resolve(AgentStatus.parse(JSON.parse(Buffer.concat(chunks).toString('utf8'))))
-        } catch {
-          reject(unreadable('it runs another version, or is not the agent'))
-        }
-      },
-    )
+    const asked = request({ socketPath: socketPath(directory), method, path, timeout }, async (response) => {
+      try {
+        const chunks: Buffer[] = []
+        for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
+        const body: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
+        if (response.statusCode === 200) return resolve(schema.parse(body))
+        const { why, fix, ...failure } = Failure.parse(body)
+        reject(new UserError({ ...failure, why, fix }))
+      } catch {
+        reject(unreadable('it runs another version, or is not the agent'))
+      }
+    })
     asked.on('timeout', () => asked.destroy(unreadable('it does not answer')))
     asked.on('error', (error: NodeJS.ErrnoException) => {
       // A socket nobody listens on is what `kill -9` leaves.
@@ -83,7 +110,7 @@ export function askAgent(directory: string): Promise<AgentStatus | undefined> {
 const unreadable = (why: string): UserError =>
   new UserError({
     code: 'E_AGENT_SILENT',
-    message: 'an agent runs here, but its status cannot be read',
+    message: 'an agent runs here, but it cannot be understood',
     why,
     fix: 'restart it',
     exitCode: EXIT.degraded,

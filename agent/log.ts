@@ -1,12 +1,13 @@
 /**
- * The agent's log: one JSON object a line on standard error. Every line passes the same scrubber, so that a new call cannot bypass it
- * (acceptance L-2): of a session id the first eight characters stay, and of a token nothing.
+ * The agent's log: one JSON object a line on standard error. The id of a session is a MaskedId; beside that every line passes the same
+ * scrubber, so that a new call cannot bypass it (acceptance L-2): of a session id eight characters stay, and of a token nothing.
  */
+import type { MaskedId } from '../host/masked-id.ts'
 
-const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof LEVELS)[number]
 
-type Fields = Readonly<Record<string, string | number | boolean | undefined>>
+type Fields = Readonly<Record<string, string | number | boolean | MaskedId | undefined>>
 export type Log = Readonly<Record<Level, (message: string, fields?: Fields) => void>>
 
 interface Options {
@@ -26,10 +27,6 @@ export function createLog({ level, write, now }: Options): Log {
     }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
-
-/** The level named by `CLAWNODE_LOG`; anything else is `info`. */
-export const parseLevel = (text: string | undefined): Level =>
-  LEVELS.find((level) => level === text) ?? 'info'
 
 const UUID = /\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi
 const JWT = /\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+/g

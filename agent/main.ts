@@ -1,7 +1,9 @@
 /** `clawnode`: the agent on one machine of the fleet. */
 import { defineGroup, runMain } from '../host/command-line.ts'
+import { checkConfigCommand } from './commands/check-config.ts'
 import { execCommand } from './commands/exec.ts'
 import { joinCommand } from './commands/join.ts'
+import { rotateIdentityCommand } from './commands/rotate-identity.ts'
 import { runCommand } from './commands/run.ts'
 import { statusCommand } from './commands/status.ts'
 import { versionCommand } from './commands/version.ts'
@@ -11,6 +13,14 @@ await runMain(
     name: 'clawnode',
     summary:
       'One machine of a Clawbernetes fleet: its identity, its session with the gateway, its mesh, its secrets.',
-    commands: [joinCommand, runCommand, statusCommand, execCommand, versionCommand],
+    commands: [
+      joinCommand,
+      runCommand,
+      statusCommand,
+      execCommand,
+      rotateIdentityCommand,
+      checkConfigCommand,
+      versionCommand,
+    ],
   }),
 )

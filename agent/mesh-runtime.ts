@@ -1,10 +1,14 @@
 /**
  * Between the session and the mesh: what the gateway pushes goes to the engine, the engine's signals go out paced. The mesh runs from its
- * cached map before there is a session, and goes on when there is none.
+ * cached map before there is a session, and goes on when there is none; but a node in quarantine has no business in it, so there its
+ * interface is taken away until the gateway lets the node in again.
+ *
+ *     up ──hold──▶ held ──connected──▶ rising ──▶ up
  */
 import type { NodeFrame } from '../protocol/frames.ts'
 import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
-import type { Clock } from './clock.ts'
+import type { Clock, Timer } from './clock.ts'
+import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
@@ -25,23 +29,39 @@ type Engine = Pick<
 >
 
 type Send = (frame: NodeFrame) => boolean
+type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'signal' }>
+
+const RETRY_MS = 10_000
+const DONE = { held: 'taken away', rising: 'brought back' } as const
+
+interface Options {
+  readonly clock: Clock
+  readonly log: Log
+  /** Is given where the engine's signals go. An engine that was stopped is followed by another. */
+  readonly createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine
+}
 
 export class MeshRuntime {
-  readonly #engine: Engine
+  readonly #options: Options
   readonly #bucket: TokenBucket
   readonly #outbox: SignalOutbox
+  #engine: Engine
+  #state: 'up' | 'held' | 'rising' = 'up'
+  /** Engines are started and stopped one after another. */
+  #turn: Promise<void> = Promise.resolve()
+  #retry: Timer | undefined
   /** Undefined while there is no session. */
   #send: Send | undefined
   /** Changes that do not fit may come in a row, and one resync mends them all. */
   #resyncing = false
 
-  /** @param createEngine is given where the engine's signals go. */
-  constructor(clock: Clock, createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine) {
-    this.#bucket = new TokenBucket(clock)
-    this.#outbox = new SignalOutbox(clock, this.#bucket, (signals) => {
+  constructor(options: Options) {
+    this.#options = options
+    this.#bucket = new TokenBucket(options.clock)
+    this.#outbox = new SignalOutbox(options.clock, this.#bucket, (signals) => {
       this.#send?.({ type: 'signal', signals })
     })
-    this.#engine = createEngine((signals) => this.#outbox.add(signals))
+    this.#engine = this.#createEngine()
   }
 
   get position(): MeshPosition | undefined {
@@ -57,14 +77,16 @@ export class MeshRuntime {
     await this.#engine.start()
   }
 
-  status(): ReturnType<Engine['status']> {
-    return this.#engine.status()
+  /** Undefined while the interface is taken away. */
+  async status(): Promise<Awaited<ReturnType<Engine['status']>> | undefined> {
+    return this.#state === 'up' ? this.#engine.status() : undefined
   }
 
   connected(send: Send): void {
     this.#send = send
     this.#resyncing = false
-    this.#engine.onConnected()
+    if (this.#state === 'up') this.#engine.onConnected()
+    else if (this.#state === 'held') this.#become('rising', () => this.#raise())
   }
 
   disconnected(): void {
@@ -73,7 +95,9 @@ export class MeshRuntime {
     this.#engine.onDisconnected()
   }
 
-  receive(frame: Exclude<PushedFrame, { type: 'ack' }>): void {
+  receive(frame: MeshFrame): void {
+    // A resync follows when the engine is there.
+    if (this.#state !== 'up') return
     if (frame.type === 'signal') {
       void this.#engine.onSignal(frame.from, frame.sealed)
       return
@@ -82,16 +106,60 @@ export class MeshRuntime {
     this.#apply(changes)
   }
 
+  /** Takes the interface away until the next session. */
+  hold(): void {
+    if (this.#state === 'held') return
+    this.disconnected()
+    this.#become('held', () => this.#engine.stop({ keepInterface: false }))
+  }
+
   /** Takes the interface away: a node that left on purpose has no business in the mesh. */
   async stop(): Promise<void> {
+    this.#state = 'held'
     this.disconnected()
+    this.#retry?.cancel()
+    await this.#turn
     await this.#engine.stop({ keepInterface: false })
+  }
+
+  #createEngine(): Engine {
+    return this.#options.createEngine((signals) => this.#outbox.add(signals))
+  }
+
+  /** Takes the step when those before it are done, and again while it fails, unless something else is wanted by then. */
+  #become(state: 'held' | 'rising', step: () => Promise<void>): void {
+    const { clock, log } = this.#options
+    this.#state = state
+    this.#retry?.cancel()
+    this.#turn = this.#turn
+      .then(() => (this.#state === state ? step() : undefined))
+      .catch((error: unknown) => {
+        const problem = error instanceof Error ? error.message : String(error)
+        log.error(`the mesh interface could not be ${DONE[state]}`, { problem })
+        this.#retry = clock.after(RETRY_MS, () => this.#become(state, step))
+      })
+  }
+
+  async #raise(): Promise<void> {
+    await this.#engine.stop({ keepInterface: false })
+    const engine = this.#createEngine()
+    await engine.start()
+    this.#engine = engine
+    // Held again while it was starting: the next step stops it.
+    if (this.#state !== 'rising') return
+    this.#state = 'up'
+    if (this.#send === undefined) return
+    engine.onConnected()
+    this.#resync()
   }
 
   #apply(changes: MeshChanges): void {
     const result = this.#engine.applyChanges(changes)
     if (result === 'applied') this.#resyncing = false
-    if (result !== 'gap' || this.#resyncing) return
+    if (result === 'gap' && !this.#resyncing) this.#resync()
+  }
+
+  #resync(): void {
     this.#resyncing = true
     // Counted, but never held back: without it the map stands still.
     this.#bucket.take()

@@ -2,13 +2,14 @@
 
 import { utf8 } from '../crypto/bytes.ts'
 import { openDelivery } from '../crypto/delivery.ts'
+import type { Identity } from '../crypto/identity.ts'
 import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { NodeSecretsReply } from '../protocol/http.ts'
+import { IdentityRotateReply, NodeSecretsReply } from '../protocol/http.ts'
 import type { NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
-import { parseAnswer, sendSigned } from './gateway-answer.ts'
+import { type Answer, parseAnswer, sendSigned } from './gateway-answer.ts'
 import type { GatewayClock } from './gateway-clock.ts'
 import type { NodeKeys } from './node-keys.ts'
 
@@ -19,8 +20,14 @@ interface Options {
   readonly clock: GatewayClock
 }
 
+interface Proof {
+  readonly headers: Record<string, string>
+  readonly jti: string
+}
+
 const NOTHING = new Uint8Array()
 const SECRETS_PATH = '/v1/node/secrets'
+const IDENTITY_PATH = '/v1/node/identity'
 
 export class NodeClient {
   readonly #options: Options
@@ -31,16 +38,8 @@ export class NodeClient {
 
   /** All of the secrets or none, in one request. The caller wipes them. */
   async fetchSecrets(names: readonly SecretName[]): Promise<Map<SecretName, SecretBytes>> {
-    const { connection, clock, keys } = this.#options
-    const body = utf8(JSON.stringify({ names }))
-    const { answer, jti } = await sendSigned(clock, async (now) => {
-      const proof = await this.#prove('POST', SECRETS_PATH, body, now)
-      const headers = { ...proof.headers, 'content-type': 'application/json' }
-      return {
-        answer: await connection.request({ method: 'POST', path: SECRETS_PATH, headers, body }),
-        jti: proof.jti,
-      }
-    })
+    const { clock, keys } = this.#options
+    const { answer, jti } = await sendSigned(clock, (now) => this.#post(SECRETS_PATH, { names }, now))
     const reply = parseAnswer(NodeSecretsReply, answer)
     const secrets = new Map<SecretName, SecretBytes>()
     for (const { name, version, sealed } of reply.items) {
@@ -58,18 +57,55 @@ export class NodeClient {
     return secrets
   }
 
-  /** Headers for a session upgrade. */
-  async upgradeHeaders(path: string): Promise<Record<string, string>> {
-    return (await this.#prove('GET', path, NOTHING, this.#options.clock.now())).headers
+  /** Headers for a session upgrade, and the `jti` that names the session from then on. */
+  upgradeProof(path: string): Promise<Proof> {
+    return this.#prove(this.#options.keys.identity, 'GET', path, NOTHING, this.#options.clock.now())
   }
 
-  async #prove(method: string, path: string, body: Uint8Array, now: number) {
-    const { connection, keys, node } = this.#options
+  /** Asks the gateway to know this node by its next key. @param signer whose proof it shall be: the key in force, or the next one itself. */
+  async rotateIdentity(next: Identity, signer: Identity): Promise<void> {
+    const { clock, connection, node } = this.#options
+    const { answer } = await sendSigned(clock, async (now) => {
+      const request = await next.signRotation(node, connection.url.origin, now)
+      return this.#post(IDENTITY_PATH, { request }, now, signer)
+    })
+    const { identity } = parseAnswer(IdentityRotateReply, answer)
+    if (identity !== next.publicKey) throw otherKey()
+  }
+
+  async #post(
+    path: string,
+    value: unknown,
+    now: number,
+    signer = this.#options.keys.identity,
+  ): Promise<{ readonly answer: Answer; readonly jti: string }> {
+    const body = utf8(JSON.stringify(value))
+    const proof = await this.#prove(signer, 'POST', path, body, now)
+    const headers = { ...proof.headers, 'content-type': 'application/json' }
+    const answer = await this.#options.connection.request({ method: 'POST', path, headers, body })
+    return { answer, jti: proof.jti }
+  }
+
+  async #prove(
+    signer: Identity,
+    method: string,
+    path: string,
+    body: Uint8Array,
+    now: number,
+  ): Promise<Proof> {
+    const { connection, node } = this.#options
     const { origin } = connection.url
-    const { jwt, jti } = await keys.identity.signProof({ node, origin, method, path, body }, now)
+    const { jwt, jti } = await signer.signProof({ node, origin, method, path, body }, now)
     return { headers: { authorization: `${PROOF_SCHEME} ${jwt}` }, jti }
   }
 }
+
+const otherKey = (): UserError =>
+  new UserError({
+    code: 'E_GATEWAY_ANSWER',
+    message: 'the gateway answered with another identity key than the one it was given',
+    exitCode: EXIT.failure,
+  })
 
 const undeliverable = (name: SecretName): UserError =>
   new UserError({

@@ -2,20 +2,25 @@
  * The node's three private keys, each in a file of its own (M-2): Ed25519 seed, WireGuard key, sealing key. They are saved before the
  * node enrols, so that a retry after a lost answer presents the same keys and can only be the same node.
  */
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { base64ToBase64Url, fromBase64Url } from '../crypto/bytes.ts'
 import { importSealingKey } from '../crypto/hpke.ts'
 import { Identity } from '../crypto/identity.ts'
 import { SecretBytes } from '../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
-import { createPrivateFile, readPrivateFile } from '../host/private-file.ts'
+import { createPrivateFile, movePrivateFile, readPrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { SealingKey, WireGuardKey } from '../protocol/ids.ts'
 
 const KEY_BYTES = 32
+const IDENTITY = 'identity.key'
+const NEXT = 'identity.next.key'
+export const KEY_FILES: readonly string[] = [IDENTITY, NEXT, 'wireguard.key', 'sealing.key']
 
 export interface NodeKeys {
-  readonly identity: Identity
+  /** Replaced when it is rotated. */
+  identity: Identity
   readonly wireguard: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }
   readonly sealing: {
     readonly privateKey: Awaited<ReturnType<typeof importSealingKey>>
@@ -34,8 +39,29 @@ export const loadOrCreateKeys = (directory: string): Promise<NodeKeys> =>
     return readKey(path) ?? createKey(path, generate()) ?? readKey(path) ?? missing(path)
   })
 
+/** The identity key that is to follow, if there is one. */
+export async function loadNextIdentity(directory: string): Promise<Identity | undefined> {
+  using seed = readKey(join(directory, NEXT))
+  return seed && Identity.fromSeed(seed)
+}
+
+/** Makes the identity key that is to follow, or finds the one that was made and not yet used. */
+export async function keepNextIdentity(directory: string): Promise<Identity> {
+  const path = join(directory, NEXT)
+  using seed = readKey(path) ?? createKey(path, Identity.generateSeed()) ?? readKey(path) ?? missing(path)
+  return Identity.fromSeed(seed)
+}
+
+/** The next key becomes the one in force; the old one is gone. */
+export function promoteNextIdentity(directory: string): void {
+  // Another command may have been quicker.
+  if (existsSync(join(directory, NEXT))) movePrivateFile(join(directory, NEXT), join(directory, IDENTITY))
+}
+
+export const discardNextIdentity = (directory: string): void => rmSync(join(directory, NEXT), { force: true })
+
 async function assemble(load: (name: string, generate: () => SecretBytes) => SecretBytes): Promise<NodeKeys> {
-  using seed = load('identity.key', Identity.generateSeed)
+  using seed = load(IDENTITY, Identity.generateSeed)
   const wireguard = load('wireguard.key', generateX25519)
   using sealing = load('sealing.key', generateX25519)
   return {

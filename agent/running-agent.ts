@@ -1,17 +1,16 @@
 /** The running agent: its session with the gateway, and what feeds on it. Each part works on when another is away. */
-import { PROTOCOL_VERSION } from '../protocol/version.ts'
 import type { Clock } from './clock.ts'
+import { rotateIdentity } from './identity-rotation.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { AgentStatus } from './local-status.ts'
 import type { Log } from './log.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
+import { dial } from './session/dial.ts'
 import type { PushedFrame } from './session/session.ts'
 import { SessionSupervisor } from './session/supervisor.ts'
 import { HostTelemetry } from './telemetry/host.ts'
 import { TelemetryReporter } from './telemetry/reporter.ts'
 import { AGENT_VERSION } from './version.ts'
-
-const SESSION_PATH = '/v1/session'
 
 interface Options {
   readonly node: JoinedNode
@@ -25,6 +24,7 @@ export class RunningAgent {
   readonly #options: Options
   readonly #supervisor: SessionSupervisor
   readonly #reporter: TelemetryReporter
+  #rotation: Promise<void> | undefined
 
   constructor(options: Options) {
     const { node, clock, log, mesh } = options
@@ -39,16 +39,14 @@ export class RunningAgent {
     this.#supervisor = new SessionSupervisor({
       clock,
       log,
+      name: node.state.node.name,
       gatewayClock: node.gatewayClock,
-      dial: async () =>
-        node.connection.webSocket(SESSION_PATH, await node.client.upgradeHeaders(SESSION_PATH)),
-      register: () => ({
-        type: 'register',
-        protocol: PROTOCOL_VERSION,
-        agent: AGENT_VERSION,
-        mesh: mesh !== undefined,
-        ...(mesh?.position && { at: mesh.position }),
-      }),
+      dial: () =>
+        dial(node, () => ({
+          agent: AGENT_VERSION,
+          mesh: mesh !== undefined,
+          ...(mesh?.position && { at: mesh.position }),
+        })),
       onRegistered: ({ settings, ip4 }) => {
         if (ip4 !== node.state.node.ipv4) {
           log.error('the gateway has given this node another address', {
@@ -63,12 +61,24 @@ export class RunningAgent {
         this.#reporter.stop()
         mesh?.disconnected()
       },
+      onQuarantined: () => mesh?.hold(),
     })
   }
 
   /** Until the signal aborts, or the node is removed from its fleet. */
   run(signal: AbortSignal): Promise<'stopped' | 'removed'> {
     return this.#supervisor.run(signal)
+  }
+
+  /** Requests that come meanwhile share the one that is under way. */
+  rotateIdentity(): Promise<void> {
+    const { node, log } = this.#options
+    this.#rotation ??= rotateIdentity(node)
+      .then(() => log.info('this node has a new identity key', { key: node.keys.identity.publicKey }))
+      .finally(() => {
+        this.#rotation = undefined
+      })
+    return this.#rotation
   }
 
   async status(): Promise<AgentStatus> {
@@ -80,7 +90,7 @@ export class RunningAgent {
       name,
       session,
       since: new Date(since).toISOString(),
-      problem: problem ?? null,
+      problem: problem === undefined ? null : { ...problem, fix: problem.fix ?? null },
       gateway: node.state.gateway.url,
       ipv4,
       ipv6,
@@ -89,16 +99,34 @@ export class RunningAgent {
   }
 
   #receive(frame: PushedFrame): void {
-    if (frame.type === 'ack') this.#reporter.acknowledge(frame.n)
-    else this.#options.mesh?.receive(frame)
+    switch (frame.type) {
+      case 'ack':
+        this.#reporter.acknowledge(frame.n)
+        break
+      case 'rotate_identity':
+        this.rotateIdentity().catch((error: unknown) => this.#rotationFailed(error))
+        break
+      default:
+        this.#options.mesh?.receive(frame)
+    }
+  }
+
+  #rotationFailed(error: unknown): void {
+    this.#options.log.error('the identity key was not replaced; the next session tries again', {
+      problem: error instanceof Error ? error.message : String(error),
+    })
   }
 }
+
+const HELD = 'taken away while this node is in quarantine'
 
 async function meshStatus(
   mesh: MeshRuntime | undefined,
 ): Promise<Pick<AgentStatus, 'interface' | 'mesh' | 'peers'>> {
   if (mesh === undefined) return { interface: null, mesh: null, peers: [] }
-  const { interface: name, backend, lastError, peers } = await mesh.status()
+  const status = await mesh.status()
+  if (status === undefined) return { interface: null, mesh: { backend: null, problem: HELD }, peers: [] }
+  const { interface: name, backend, lastError, peers } = status
   return {
     interface: name,
     mesh: { backend: backend ?? null, problem: lastError ?? null },

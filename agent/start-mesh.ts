@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import type { Clock } from './clock.ts'
+import type { NodeConfig } from './config/node-config.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
@@ -14,23 +15,24 @@ interface Options {
   readonly node: JoinedNode
   readonly clock: Clock
   readonly log: Log
-  readonly iface: string
-  readonly listenPort: number
-  /** wireguard-go even where the kernel has WireGuard. */
-  readonly userspace: boolean
+  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace'>
 }
 
 /** @throws UserError if there can be no interface here. */
 export async function startMesh(options: Options): Promise<MeshRuntime> {
-  const runtime = new MeshRuntime(options.clock, (sendSignals) => createEngine(options, sendSignals))
+  const { clock, log } = options
+  const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
+    createEngine(options, sendSignals)
+  const runtime = new MeshRuntime({ clock, log, createEngine: createWithSignals })
   await runtime.start()
   return runtime
 }
 
 function createEngine(
-  { node, clock, log, iface, listenPort, userspace }: Options,
+  { node, clock, log, config }: Options,
   sendSignals: (signals: OutgoingSignal[]) => void,
 ): MeshEngine {
+  const { interface: iface, listenPort, userspace } = config
   const { directory, keys } = node
   const { id, fleet, ipv4, ipv4Range } = node.state.node
   const cache = join(directory, 'mesh.json')

@@ -15,6 +15,9 @@ export interface GatewayUrl {
 const SHAPE = /^([a-z][a-z0-9+.-]*):\/\/[^/?#\\@]+(?:\/[^?#\\]*)?$/i
 const PLAINTEXT = /^(ws|http):/i
 
+/** Whether the address asks for a connection without TLS. */
+export const isPlaintext = (text: string): boolean => PLAINTEXT.test(text)
+
 /**
  * Reads `https://host[:port]` or `wss://host[:port]`. A path is taken, because addresses of the original had one, but every request is
  * addressed from the origin.

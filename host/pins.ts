@@ -36,7 +36,8 @@ export function matchesPin(chain: readonly X509Certificate[], pins: readonly Pin
   return found
 }
 
-export const spkiSha256 = (certificate: X509Certificate): string => digestOf(certificate).toString('hex')
+export const spkiSha256 = (certificate: X509Certificate, encoding: 'hex' | 'base64url' = 'hex'): string =>
+  digestOf(certificate).toString(encoding)
 
 /**
  * The peer's chain, each link checked: a server may send certificates that have no part in its chain, and one of those must not satisfy

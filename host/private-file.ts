@@ -27,7 +27,13 @@ const OTHERS = 0o077
 /** Makes the directory 0700, or checks that an existing one is ours alone. */
 export function ensurePrivateDirectory(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 })
-  const status = lstatSync(path)
+  checkPrivateDirectory(path)
+}
+
+/** @throws UserError if there is a directory that is not ours alone. */
+export function checkPrivateDirectory(path: string): void {
+  const status = lstatSync(path, { throwIfNoEntry: false })
+  if (status === undefined) return
   if (!status.isDirectory()) throw unsafe(path, 'it is not a directory', `use another directory than ${path}`)
   if (!isOurs(status)) throw unsafe(path, 'another user owns it', `use a directory of your own`)
   if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can open it', `chmod 700 ${path}`)
@@ -53,19 +59,41 @@ export function createPrivateFile(path: string, content: Uint8Array | string): b
   })
 }
 
+/** The file takes the place of another, at once and durably. */
+export function movePrivateFile(from: string, to: string): void {
+  renameSync(from, to)
+  syncDirectory(dirname(to))
+}
+
+/** @throws UserError if there is a file that is not private. */
+export function checkPrivateFile(path: string): void {
+  const file = openForReading(path)
+  if (file === undefined) return
+  try {
+    checkOpened(path, file)
+  } finally {
+    closeSync(file)
+  }
+}
+
 /** Undefined if there is no file. */
 export function readPrivateFile(path: string): Uint8Array | undefined {
   const file = openForReading(path)
   if (file === undefined) return undefined
   try {
-    const status = fstatSync(file)
-    if (!status.isFile()) throw unsafe(path, 'it is not a regular file')
-    if (!isOurs(status)) throw unsafe(path, 'another user owns it')
-    if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can read it', `chmod 600 ${path}`)
+    checkOpened(path, file)
     return readFileSync(file)
   } finally {
     closeSync(file)
   }
+}
+
+/** Of the file that is open, not of a name that may be another's by now. */
+function checkOpened(path: string, file: number): void {
+  const status = fstatSync(file)
+  if (!status.isFile()) throw unsafe(path, 'it is not a regular file')
+  if (!isOurs(status)) throw unsafe(path, 'another user owns it')
+  if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can read it', `chmod 600 ${path}`)
 }
 
 function openForReading(path: string): number | undefined {

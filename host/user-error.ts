@@ -23,6 +23,16 @@ export const EXIT = {
   revoked: 194,
 } as const
 
+/** One of several things that are wrong with a configuration. */
+export interface ConfigProblem {
+  readonly setting: string
+  /** Where it was set: a file, a variable, a flag. */
+  readonly source: string
+  readonly code: string
+  readonly message: string
+  readonly fix?: string | undefined
+}
+
 interface UserErrorOptions {
   /** Stable, for programs to switch on. */
   readonly code: string
@@ -32,6 +42,7 @@ interface UserErrorOptions {
   readonly fix?: string | undefined
   readonly exitCode?: number
   readonly requestId?: string | undefined
+  readonly problems?: readonly ConfigProblem[] | undefined
 }
 
 /** An expected failure. Anything else that is thrown is a bug. */
@@ -42,6 +53,7 @@ export class UserError extends Error {
   readonly fix: string | undefined
   readonly exitCode: number
   readonly requestId: string | undefined
+  readonly problems: readonly ConfigProblem[]
 
   constructor(options: UserErrorOptions) {
     super(options.message)
@@ -50,6 +62,7 @@ export class UserError extends Error {
     this.fix = options.fix
     this.exitCode = options.exitCode ?? EXIT.failure
     this.requestId = options.requestId
+    this.problems = options.problems ?? []
   }
 }
 
@@ -72,8 +85,12 @@ function bug(error: unknown): UserError {
   })
 }
 
-function asText({ message, why, fix, code, requestId }: UserError): string {
+function asText({ message, why, fix, code, requestId, problems }: UserError): string {
   const lines = [`error: ${message}`]
+  for (const problem of problems) {
+    lines.push(`  - ${problem.setting} (${problem.source}): ${problem.message} [${problem.code}]`)
+    if (problem.fix !== undefined) lines.push(`    fix: ${problem.fix}`)
+  }
   if (why !== undefined) lines.push(`  why: ${why}`)
   if (fix !== undefined) lines.push(`  fix: ${fix}`)
   lines.push(`  code: ${code}`)
@@ -81,6 +98,7 @@ function asText({ message, why, fix, code, requestId }: UserError): string {
   return `${lines.join('\n')}\n`
 }
 
-function asJson({ message, why, fix, code, requestId, exitCode }: UserError): string {
-  return `${JSON.stringify({ error: { code, message, why, fix, requestId, exitCode } })}\n`
+function asJson({ message, why, fix, code, requestId, exitCode, problems }: UserError): string {
+  const several = problems.length > 0 && { problems }
+  return `${JSON.stringify({ error: { code, message, why, fix, requestId, exitCode, ...several } })}\n`
 }

@@ -4,9 +4,11 @@ import { usageError } from '../../host/options.ts'
 import { EXIT, printError, UserError } from '../../host/user-error.ts'
 import { endAs, runInPlace } from '../child-process.ts'
 import { systemClock } from '../clock.ts'
+import { type ConfigFlags, loadNodeConfig } from '../config/node-config.ts'
+import { finishRotation } from '../identity-rotation.ts'
 import { openJoinedNode } from '../joined-node.ts'
 import { type Assignment, parseAssignments, secretEnvironment, secretNames } from '../secret-environment.ts'
-import { directoryOption, stateDirectory } from './directory.ts'
+import { configFlags, configOptions } from './configuration.ts'
 
 export const execCommand = defineCommand({
   name: 'exec',
@@ -21,7 +23,7 @@ export const execCommand = defineCommand({
       value: 'ENV=NAME',
       help: 'put the secret NAME into the variable ENV',
     },
-    dir: directoryOption,
+    ...configOptions,
   },
   rest: 'COMMAND',
   run: async ({ options, rest }) => {
@@ -30,7 +32,7 @@ export const execCommand = defineCommand({
     const assignments = parseAssignments(options.secret)
     let secrets: Record<string, string>
     try {
-      secrets = await fetchEnvironment(stateDirectory(options.dir), assignments)
+      secrets = await fetchEnvironment(configFlags(options), assignments)
     } catch (error) {
       // Whatever its code would be elsewhere: any other than 125 would be read as the command's own.
       printError(error)
@@ -57,12 +59,15 @@ export const execCommand = defineCommand({
 })
 
 async function fetchEnvironment(
-  directory: string,
+  flags: ConfigFlags,
   assignments: readonly Assignment[],
 ): Promise<Record<string, string>> {
   if (assignments.length === 0) return {}
-  const { client, connection } = await openJoinedNode(directory, systemClock)
+  const config = loadNodeConfig(flags)
+  const node = await openJoinedNode(config.directory, systemClock, config)
+  const { client, connection } = node
   try {
+    await finishRotation(node)
     const values = await client.fetchSecrets(secretNames(assignments))
     try {
       return secretEnvironment(assignments, values)

@@ -1,21 +1,20 @@
 /** `clawnode join`: makes the node's keys, has the gateway enrol them, keeps what it answered. */
 import { hostname } from 'node:os'
-import { readCaFile } from '../../host/ca-file.ts'
 import { defineCommand } from '../../host/command-line.ts'
 import { GatewayConnection } from '../../host/gateway-connection.ts'
-import { type GatewayUrl, parseGatewayUrl } from '../../host/gateway-url.ts'
+import type { GatewayUrl } from '../../host/gateway-url.ts'
 import { usageError } from '../../host/options.ts'
-import { parsePin } from '../../host/pins.ts'
 import { ensurePrivateDirectory } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { NodeName } from '../../protocol/ids.ts'
 import { systemClock } from '../clock.ts'
+import { loadNodeConfig } from '../config/node-config.ts'
 import { enrol } from '../enrolment.ts'
 import { GatewayClock } from '../gateway-clock.ts'
 import { isOpenToOthers, readJoinToken } from '../join-token.ts'
 import { loadOrCreateKeys } from '../node-keys.ts'
 import { findNodeState, type NodeState, writeNodeState } from '../node-state.ts'
-import { directoryOption, stateDirectory } from './directory.ts'
+import { configFlags, configOptions, trustOptions } from './configuration.ts'
 
 export const joinCommand = defineCommand({
   name: 'join',
@@ -24,24 +23,14 @@ export const joinCommand = defineCommand({
     'The token comes from `claw token create` on the machine of whoever runs the fleet. Joining again is harmless: the keys in the ' +
     'state directory make it the same node.',
   options: {
-    gateway: { type: 'string', value: 'URL', help: "the gateway's address, https://HOST[:PORT]" },
     'token-file': { type: 'string', value: 'FILE', help: 'holds the join token; - is standard input' },
-    ca: { type: 'string', value: 'FILE', help: "the gateway's CA in PEM, if the token does not carry it" },
-    fingerprint: {
-      type: 'string',
-      multiple: true,
-      value: 'SHA256',
-      help: 'only this public key, of the gateway or its CA, will do',
-    },
-    name: { type: 'string', value: 'NAME', help: "the node's name in the fleet; else this machine's" },
-    dir: directoryOption,
+    ...trustOptions,
+    ...configOptions,
   },
   run: async ({ options }) => {
-    const url = parseGatewayUrl(options.gateway ?? missing('--gateway URL'))
+    const config = loadNodeConfig(configFlags(options), { joining: true })
+    const { directory, gatewayUrl: url = missing('--gateway URL'), pins = [], name = machineName() } = config
     const tokenFile = options['token-file'] ?? missing('--token-file FILE')
-    const pins = options.fingerprint.map(parsePin)
-    const name = options.name === undefined ? machineName() : parseName(options.name)
-    const directory = stateDirectory(options.dir)
     ensurePrivateDirectory(directory)
     const before = findNodeState(directory)
     if (before !== undefined) checkSameGateway(before, url)
@@ -49,13 +38,19 @@ export const joinCommand = defineCommand({
     const token = await readJoinToken(tokenFile)
     if (isOpenToOthers(tokenFile))
       warn(`other users of this machine can read ${tokenFile}; anyone with the token can join`)
-    const ca = options.ca === undefined ? (token.ca ?? before?.gateway.ca) : readCaFile(options.ca)
+    const ca = config.ca ?? token.ca ?? before?.gateway.ca
     const keys = await loadOrCreateKeys(directory)
     const connection = new GatewayConnection({ url, ca, pins })
     try {
-      const node = await enrol({ connection, token, keys, name, clock: new GatewayClock(systemClock) })
-      const gateway = { url: url.origin, ...(ca !== undefined && { ca }), pins }
-      writeNodeState(directory, { version: 1, gateway, node })
+      const clock = new GatewayClock(systemClock)
+      const { node, gatewayKeys } = await enrol({ connection, token, keys, name, clock })
+      const gateway = {
+        url: url.origin,
+        ...(ca !== undefined && { ca }),
+        pins: [...pins],
+        keys: [...gatewayKeys],
+      }
+      writeNodeState(directory, { version: 1, gateway, identity: keys.identity.publicKey, node })
       process.stdout.write(`joined ${node.fleetName} as ${node.name}, ${node.ipv4} and ${node.ipv6}\n`)
     } finally {
       connection.close()
@@ -72,12 +67,6 @@ function checkSameGateway({ gateway, node }: NodeState, url: GatewayUrl): void {
     fix: 'choose another directory with --dir, or remove this one to leave that fleet',
     exitCode: EXIT.conflict,
   })
-}
-
-function parseName(text: string): NodeName {
-  const name = NodeName.safeParse(text)
-  if (name.success) return name.data
-  throw usageError(`--name: ${name.error.issues[0]?.message ?? 'not a name'}`)
 }
 
 /** The machine's own name as a DNS label. */

@@ -1,14 +1,14 @@
 /** `clawnode run`: the agent itself, in the foreground, as a service manager starts it. */
 import { defineCommand } from '../../host/command-line.ts'
-import { usageError } from '../../host/options.ts'
 import { EXIT } from '../../host/user-error.ts'
 import { systemClock } from '../clock.ts'
+import { loadNodeConfig } from '../config/node-config.ts'
 import { openJoinedNode } from '../joined-node.ts'
 import { LocalApi } from '../local-api.ts'
-import { createLog, parseLevel } from '../log.ts'
+import { createLog } from '../log.ts'
 import { RunningAgent } from '../running-agent.ts'
 import { startMesh } from '../start-mesh.ts'
-import { directoryOption, stateDirectory } from './directory.ts'
+import { configFlags, configOptions, meshOptions } from './configuration.ts'
 
 export const runCommand = defineCommand({
   name: 'run',
@@ -17,31 +17,21 @@ export const runCommand = defineCommand({
     'Logs are JSON lines on standard error; CLAWNODE_LOG=debug shows more. SIGTERM says goodbye to the gateway and removes the ' +
     'interface; after `kill -9` the interface stays up, and the next run takes it over. Exits with 194 when the node was removed from ' +
     'its fleet: a service manager must not restart it then.',
-  options: {
-    dir: directoryOption,
-    userspace: { type: 'boolean', help: 'use wireguard-go even where the kernel has WireGuard' },
-    'no-mesh': { type: 'boolean', help: 'take no part in the mesh; needs no privileges' },
-    interface: { type: 'string', value: 'NAME', default: 'claw0', help: "the mesh's network interface" },
-    'listen-port': { type: 'string', value: 'PORT', default: '51820', help: 'UDP port of WireGuard' },
-  },
+  options: { ...configOptions, ...meshOptions },
   run: async ({ options }) => {
-    const listenPort = parsePort(options['listen-port'])
-    const iface = parseInterface(options.interface)
+    const config = loadNodeConfig(configFlags(options))
     process.umask(0o077)
     const stop = stopOnSignal()
     const log = createLog({
-      level: parseLevel(process.env['CLAWNODE_LOG']),
+      level: config.logLevel,
       write: (line) => process.stderr.write(line),
       now: systemClock.now,
     })
-    const node = await openJoinedNode(stateDirectory(options.dir), systemClock)
-    // Asked for its status before the mesh is up, the agent is not there yet: the caller tries again.
+    const node = await openJoinedNode(config.directory, systemClock, config)
     const started = Promise.withResolvers<RunningAgent>()
-    const api = await LocalApi.listen(node.directory, async () => (await started.promise).status())
+    const api = await LocalApi.listen(node.directory, started.promise)
     try {
-      const mesh = options['no-mesh']
-        ? undefined
-        : await startMesh({ node, clock: systemClock, log, iface, listenPort, userspace: options.userspace })
+      const mesh = config.mesh ? await startMesh({ node, clock: systemClock, log, config }) : undefined
       const agent = new RunningAgent({ node, clock: systemClock, log, mesh })
       started.resolve(agent)
       const { id, name } = node.state.node
@@ -67,16 +57,4 @@ function stopOnSignal(): AbortSignal {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
     process.once(signal, () => controller.abort())
   return controller.signal
-}
-
-function parsePort(text: string): number {
-  const port = Number(text)
-  if (/^[0-9]{1,5}$/.test(text) && port >= 1 && port <= 65_535) return port
-  throw usageError('--listen-port is a number from 1 to 65535')
-}
-
-/** Linux's own limit on names, and nothing that another program could read as a flag. */
-function parseInterface(text: string): string {
-  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(text)) return text
-  throw usageError('--interface is 1 to 15 letters, digits and _ . -')
 }

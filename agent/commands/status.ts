@@ -3,17 +3,18 @@ import { defineCommand } from '../../host/command-line.ts'
 import { outputOption } from '../../host/options.ts'
 import { ago, printJson, table } from '../../host/output.ts'
 import { EXIT } from '../../host/user-error.ts'
+import { loadNodeConfig } from '../config/node-config.ts'
 import { type AgentStatus, askAgent } from '../local-status.ts'
 import { type NodeState, readNodeState } from '../node-state.ts'
-import { directoryOption, stateDirectory } from './directory.ts'
+import { configFlags, configOptions } from './configuration.ts'
 
 export const statusCommand = defineCommand({
   name: 'status',
   summary: 'show whether this node is connected, and its peers',
   details: 'Exits with 0 if the node is connected to its gateway, else with 3.',
-  options: { output: outputOption, dir: directoryOption },
+  options: { output: outputOption, ...configOptions },
   run: async ({ options }) => {
-    const directory = stateDirectory(options.dir)
+    const { directory } = loadNodeConfig(configFlags(options))
     const state = readNodeState(directory)
     const status = (await askAgent(directory)) ?? stopped(state)
     if (options.output === 'json') printJson(status)
@@ -42,7 +43,7 @@ function describe(status: AgentStatus, now: Date): string {
     ['name', status.name],
     ['id', status.id],
     ['session', `${status.session}${since}`],
-    ...(status.problem === null ? [] : [['problem', `${status.problem.message} (${status.problem.code})`]]),
+    ...problemRows(status),
     ['gateway', status.gateway],
     ['addresses', `${status.ipv4}, ${status.ipv6}`],
     ['interface', describeInterface(status)],
@@ -51,8 +52,15 @@ function describe(status: AgentStatus, now: Date): string {
   return status.peers.length === 0 ? facts : `${facts}\n${peerTable(status.peers, now)}`
 }
 
+function problemRows({ problem }: AgentStatus): [string, string][] {
+  if (problem === null) return []
+  const what: [string, string] = ['problem', `${problem.message} (${problem.code})`]
+  return problem.fix === null ? [what] : [what, ['fix', problem.fix]]
+}
+
 function describeInterface({ interface: name, mesh }: AgentStatus): string {
-  if (name === null || mesh === null) return 'none'
+  if (mesh === null) return 'none'
+  if (name === null) return `none: ${mesh.problem}`
   return mesh.problem === null ? `${name} (${mesh.backend})` : `${name}: ${mesh.problem}`
 }
 

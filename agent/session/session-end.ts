@@ -5,6 +5,7 @@ import { EXIT, UserError } from '../../host/user-error.ts'
 import { CLOSE, type GatewayFrame } from '../../protocol/frames.ts'
 import { MAX_BODY_BYTES } from '../../protocol/limits.ts'
 import { timeOfClockRefusal } from '../gateway-answer.ts'
+import { wrongGatewayKey } from '../gateway-keys.ts'
 import { parseRetryAfter } from './backoff.ts'
 
 export type SessionEnd =
@@ -14,6 +15,8 @@ export type SessionEnd =
   | { readonly kind: 'removed' }
   /** Another session with this identity took over. */
   | { readonly kind: 'superseded' }
+  /** The gateway holds the node until its owner releases it. */
+  | { readonly kind: 'quarantined' }
   /** Everything that another attempt may mend. */
   | {
       readonly kind: 'lost'
@@ -28,10 +31,12 @@ export type Objection = Extract<GatewayFrame, { type: 'error' }>
 export const silent = (): SessionEnd => lost('E_SESSION_SILENT', 'the gateway stopped answering')
 export const notRegistered = (): SessionEnd =>
   lost('E_SESSION_SILENT', 'the gateway took the session and then said nothing')
-export const failed = (error: Error): SessionEnd =>
-  error instanceof UserError
-    ? { kind: 'lost', problem: error }
-    : lost('E_GATEWAY_UNREACHABLE', 'the connection to the gateway failed', error.message)
+export const notTheGateway = (): SessionEnd => ({ kind: 'lost', problem: wrongGatewayKey() })
+export function failed(error: Error): SessionEnd {
+  if (!(error instanceof UserError))
+    return lost('E_GATEWAY_UNREACHABLE', 'the connection to the gateway failed', error.message)
+  return verdict(error.code) ?? { kind: 'lost', problem: error }
+}
 
 /** No close frame came (RFC 6455, section 7.1.5). */
 const CLOSED_ABNORMALLY = 1006
@@ -40,6 +45,8 @@ const CLOSED_ABNORMALLY = 1006
 export function closed(code: number, objection?: Objection): SessionEnd {
   if (code === CLOSE.removed) return { kind: 'removed' }
   if (code === CLOSE.superseded) return { kind: 'superseded' }
+  if (code === CLOSE.quarantined) return { kind: 'quarantined' }
+  if (code === CLOSE.intercepted || objection?.code === 'E_CHANNEL') return intercepted()
   if (code === CLOSED_ABNORMALLY) return lost('E_SESSION_LOST', 'the connection to the gateway broke')
   const why = `close code ${code}`
   return objection === undefined
@@ -51,7 +58,8 @@ export function closed(code: number, objection?: Objection): SessionEnd {
 export async function refused(response: IncomingMessage, now: number): Promise<SessionEnd> {
   const body = await readShort(response)
   const problem = parseProblem(body.toString('utf8'))
-  if (problem?.code === 'E_NODE_REMOVED') return { kind: 'removed' }
+  const final = problem && verdict(problem.code)
+  if (final !== undefined) return final
   const status = response.statusCode ?? 0
   return {
     kind: 'lost',
@@ -59,6 +67,12 @@ export async function refused(response: IncomingMessage, now: number): Promise<S
     retryAfterMs: parseRetryAfter(response.headers['retry-after'], now),
     gatewayTime: timeOfClockRefusal({ status, body }),
   }
+}
+
+/** What the gateway says of the node itself, rather than of this attempt. */
+function verdict(code: string): SessionEnd | undefined {
+  if (code === 'E_NODE_REMOVED') return { kind: 'removed' }
+  return code === 'E_NODE_QUARANTINED' ? { kind: 'quarantined' } : undefined
 }
 
 /** A problem is short; whatever is longer was not written by a gateway, and is not read. */
@@ -84,6 +98,17 @@ const notAGateway = (status: number): UserError =>
     fix: "check the gateway's address",
     exitCode: EXIT.unavailable,
   })
+
+const intercepted = (): SessionEnd => ({
+  kind: 'lost',
+  problem: new UserError({
+    code: 'E_CHANNEL',
+    message: "somebody sits between this node and the gateway, with a certificate that is not the gateway's",
+    why: 'the gateway has compared the certificate that this node saw with its own',
+    fix: 'find the TLS proxy on the way; if it is yours, exempt the gateway from it',
+    exitCode: EXIT.auth,
+  }),
+})
 
 const lost = (code: string, message: string, why?: string): SessionEnd => ({
   kind: 'lost',

@@ -1,12 +1,15 @@
 /**
  * One session: one WebSocket, from the dial to its end.
  *
- *     dialling ──open──▶ registering ──registered──▶ up
- *         └────────────────────┴──────────────────────┴──▶ ended, with one reason
+ *     dialling ──open──▶ registering ──registered──▶ verifying ──▶ up
+ *         └────────────────────┴─────────────────────────┴─────────┴──▶ ended, with one reason
  *
- * The first reason counts; whatever the socket says afterwards is its echo.
+ * The first reason counts; whatever the socket says afterwards is its echo. Until the gateway has proved that it is the gateway, nothing
+ * of what it says is handed on.
  */
-import type { RawData, WebSocket } from 'ws'
+import type { X509Certificate } from 'node:crypto'
+import { TLSSocket } from 'node:tls'
+import type { RawData } from 'ws'
 import {
   CLOSE,
   type GatewayFrame,
@@ -18,12 +21,14 @@ import {
 import { MAX_FRAME_BYTES, REGISTER_TIMEOUT_MS } from '../../protocol/limits.ts'
 import type { Clock, Timer } from '../clock.ts'
 import type { Log } from '../log.ts'
+import type { Dialled } from './dial.ts'
 import { parseGatewayFrame } from './gateway-frame.ts'
 import { Heartbeat } from './heartbeat.ts'
 import {
   closed,
   failed,
   notRegistered,
+  notTheGateway,
   type Objection,
   refused,
   type SessionEnd,
@@ -35,11 +40,10 @@ const CLOSE_TIMEOUT_MS = 2_000
 
 export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
-export type PushedFrame = Extract<GatewayFrame, { type: 'mesh' | 'signal' | 'ack' }>
+export type PushedFrame = Extract<GatewayFrame, { type: 'mesh' | 'signal' | 'ack' | 'rotate_identity' }>
 
 interface Options {
-  readonly socket: WebSocket
-  readonly register: RegisterFrame
+  readonly dialled: Dialled
   readonly clock: Clock
   readonly log: Log
   readonly onRegistered: (frame: Registered) => void
@@ -51,6 +55,11 @@ export class Session {
   readonly ended: Promise<SessionEnd>
   readonly #options: Options
   #reason: SessionEnd | undefined
+  #certificate: X509Certificate | undefined
+  /** What was sent to register with. */
+  #register: RegisterFrame | undefined
+  /** Frames that came while the gateway's signature is being checked. */
+  #held: GatewayFrame[] | undefined
   #objection: Objection | undefined
   #heartbeat: Heartbeat | undefined
   #registeredAt: number | undefined
@@ -59,7 +68,8 @@ export class Session {
 
   constructor(options: Options) {
     this.#options = options
-    const { socket, clock } = options
+    const { clock } = options
+    const { socket } = options.dialled
     this.ended = new Promise((resolve) => {
       socket.once('close', (code) => {
         const end = this.#reason ?? closed(code, this.#objection)
@@ -75,7 +85,10 @@ export class Session {
         socket.terminate()
       })
     })
-    socket.on('open', () => this.#register())
+    socket.on('upgrade', (response) => {
+      this.#certificate = certificateOf(response.socket)
+    })
+    socket.on('open', () => void this.#begin())
     socket.on('message', (data, binary) => this.#receive(data, binary))
   }
 
@@ -93,7 +106,8 @@ export class Session {
 
   /** Says goodbye, so that the gateway does not have to wait for silence. */
   stop(): void {
-    const { socket, clock } = this.#options
+    const { clock } = this.#options
+    const { socket } = this.#options.dialled
     this.#finish({ kind: 'stopped' })
     if (socket.readyState === socket.OPEN) {
       socket.close(CLOSE.normal)
@@ -101,10 +115,15 @@ export class Session {
     } else socket.terminate()
   }
 
-  #register(): void {
-    const { clock, register } = this.#options
-    this.#transmit(JSON.stringify(register))
+  async #begin(): Promise<void> {
+    const { clock, dialled } = this.#options
     this.#deadline = clock.after(REGISTER_TIMEOUT_MS, () => this.#abort(notRegistered()))
+    try {
+      this.#register = await dialled.register(this.#certificate)
+    } catch (error) {
+      return this.#abort(failed(asError(error)))
+    }
+    if (this.#reason === undefined) this.#transmit(JSON.stringify(this.#register))
   }
 
   #receive(data: RawData, binary: boolean): void {
@@ -115,29 +134,47 @@ export class Session {
       return
     }
     const frame = parseGatewayFrame(text, this.#options.log)
-    if (frame !== undefined) this.#handle(frame)
+    if (frame === undefined) return
+    if (this.#held === undefined) this.#handle(frame)
+    else this.#held.push(frame)
   }
 
   #handle(frame: GatewayFrame): void {
     const { log, onFrame } = this.#options
     switch (frame.type) {
       case 'registered':
-        this.#registered(frame)
+        if (this.#registeredAt === undefined && this.#register !== undefined)
+          void this.#confirm(frame, this.#register)
         break
       case 'revoked':
-        this.#abort({ kind: 'removed' })
+        if (this.#registeredAt !== undefined) this.#abort({ kind: 'removed' })
         break
       case 'error':
         this.#objection = frame
         log.warn('the gateway objects', { code: frame.code, detail: frame.message })
         break
       default:
-        if (this.#registeredAt !== undefined) onFrame(frame)
+        if (this.#registeredAt !== undefined && this.#reason === undefined) onFrame(frame)
     }
   }
 
+  async #confirm(frame: Registered, register: RegisterFrame): Promise<void> {
+    const held: GatewayFrame[] = []
+    this.#held = held
+    let genuine: boolean
+    try {
+      genuine = await this.#options.dialled.isGateway(frame, register)
+    } catch (error) {
+      return this.#abort(failed(asError(error)))
+    }
+    if (this.#reason !== undefined) return
+    if (!genuine) return this.#abort(notTheGateway())
+    this.#held = undefined
+    this.#registered(frame)
+    for (const waiting of held) this.#handle(waiting)
+  }
+
   #registered(frame: Registered): void {
-    if (this.#registeredAt !== undefined) return
     const { clock, onRegistered } = this.#options
     this.#deadline?.cancel()
     this.#registeredAt = clock.elapsed()
@@ -151,7 +188,8 @@ export class Session {
   }
 
   #transmit(text: string): void {
-    const { socket, log } = this.#options
+    const { log } = this.#options
+    const { socket } = this.#options.dialled
     if (text.length > MAX_FRAME_BYTES) log.error('a frame is too large to be sent', { bytes: text.length })
     else if (socket.readyState === socket.OPEN) socket.send(text, () => {})
   }
@@ -159,7 +197,7 @@ export class Session {
   /** Ends without a goodbye: nobody is there, or nobody who would answer it. */
   #abort(reason: SessionEnd): void {
     this.#finish(reason)
-    this.#options.socket.terminate()
+    this.#options.dialled.socket.terminate()
   }
 
   #finish(reason: SessionEnd): void {
@@ -169,3 +207,8 @@ export class Session {
     this.#deadline?.cancel()
   }
 }
+
+const certificateOf = (socket: unknown): X509Certificate | undefined =>
+  socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))

@@ -4,39 +4,54 @@
  *     connecting ──registered──▶ connected ──lost──▶ offline ──wait──▶ connecting
  *         └──────────lost────────────────────────────▲
  *     superseded: a long wait, because the other session may be a clone of this disk
+ *     quarantined: a long wait, and quarantined until a session is up again
  *     removed, stopped: the end
  */
-import type { WebSocket } from 'ws'
 import type { UserError } from '../../host/user-error.ts'
-import type { NodeFrame, RegisterFrame } from '../../protocol/frames.ts'
+import type { NodeFrame } from '../../protocol/frames.ts'
+import type { NodeName } from '../../protocol/ids.ts'
 import { type Clock, sleep } from '../clock.ts'
 import type { GatewayClock } from '../gateway-clock.ts'
 import type { Log } from '../log.ts'
-import { nextWait, supersededWait } from './backoff.ts'
+import { nextWait, supersededWait, type Wait } from './backoff.ts'
+import type { Dialled } from './dial.ts'
+import { quarantined, quarantineWait } from './quarantine.ts'
 import { type PushedFrame, type Registered, Session } from './session.ts'
 import { failed, type SessionEnd } from './session-end.ts'
 
 /** While the gateway is away the log says so once a minute, and at once if the reason changes. */
 const REPEAT_AFTER_MS = 60_000
+/** Not an outage, but something that somebody has done. */
+const ALARMING: ReadonlySet<string> = new Set([
+  'E_GATEWAY_KEY',
+  'E_CHANNEL',
+  'E_PIN_MISMATCH',
+  'E_NODE_QUARANTINED',
+])
 
 interface Options {
   readonly clock: Clock
   readonly gatewayClock: GatewayClock
   readonly log: Log
+  /** As the owner calls it. */
+  readonly name: NodeName
   /** Opens a socket with a fresh proof. */
-  readonly dial: () => Promise<WebSocket>
-  readonly register: () => RegisterFrame
+  readonly dial: () => Promise<Dialled>
   readonly onRegistered: (frame: Registered) => void
   readonly onFrame: (frame: PushedFrame) => void
   readonly onLost: () => void
+  readonly onQuarantined: () => void
 }
 
+type Retried = Extract<SessionEnd, { kind: 'lost' | 'superseded' | 'quarantined' }>
+type Problem = Pick<UserError, 'code' | 'message' | 'why' | 'fix'>
+
 export interface SupervisorStatus {
-  readonly session: 'connecting' | 'connected' | 'offline' | 'stopped'
+  readonly session: 'connecting' | 'connected' | 'offline' | 'quarantined' | 'stopped'
   /** Unix milliseconds: since when it is connected, or since when it is not. */
   readonly since: number
   /** Why it is not connected. */
-  readonly problem?: { readonly code: string; readonly message: string }
+  readonly problem?: { readonly code: string; readonly message: string; readonly fix?: string | undefined }
 }
 
 export class SessionSupervisor {
@@ -61,17 +76,14 @@ export class SessionSupervisor {
 
   /** Runs until the signal aborts, or until the gateway says that this node was removed. */
   async run(signal: AbortSignal): Promise<'stopped' | 'removed'> {
-    const { clock } = this.#options
+    const { clock, onQuarantined } = this.#options
     let failures = 0
     while (!signal.aborted) {
       const { end, livedMs } = await this.#attempt(signal)
       if (end.kind === 'stopped') break
       if (end.kind === 'removed') return this.#stop('removed')
-      const random = clock.random()
-      const wait =
-        end.kind === 'superseded'
-          ? { delayMs: supersededWait(random), failures }
-          : nextWait(failures, { livedMs, retryAfterMs: end.retryAfterMs }, random)
+      if (end.kind === 'quarantined') onQuarantined()
+      const wait = waitAfter(end, failures, livedMs, clock.random())
       failures = wait.failures
       this.#report(end, wait.delayMs)
       await sleep(clock, wait.delayMs, signal)
@@ -95,21 +107,20 @@ export class SessionSupervisor {
   async #runSession(
     signal: AbortSignal,
   ): Promise<{ readonly end: SessionEnd; readonly livedMs: number | undefined }> {
-    const { clock, log, dial, register, onFrame, onLost } = this.#options
+    const { clock, log, dial, onFrame, onLost } = this.#options
     this.#setStatus('connecting')
-    let socket: WebSocket
+    let dialled: Dialled
     try {
-      socket = await dial()
+      dialled = await dial()
     } catch (error) {
       if (!(error instanceof Error)) throw error
       return { end: failed(error), livedMs: undefined }
     }
     const session = new Session({
-      socket,
-      register: register(),
+      dialled,
       clock,
       log,
-      onRegistered: (frame) => this.#registered(frame),
+      onRegistered: (frame) => this.#registered(frame, dialled),
       onFrame,
     })
     this.#session = session
@@ -124,25 +135,31 @@ export class SessionSupervisor {
     return { end, livedMs }
   }
 
-  #registered(frame: Registered): void {
+  #registered(frame: Registered, { session }: Dialled): void {
     const { log, onRegistered } = this.#options
     this.#logged = undefined
     this.#setStatus('connected')
     const { settings, protocol, replaced } = frame
-    log.info('session up', { heartbeatMs: settings.heartbeatMs, protocol, replaced })
+    log.info('session up', { session, heartbeatMs: settings.heartbeatMs, protocol, replaced })
     onRegistered(frame)
   }
 
-  #report(end: Extract<SessionEnd, { kind: 'lost' | 'superseded' }>, delayMs: number): void {
+  #report(end: Retried, delayMs: number): void {
     const { clock, log } = this.#options
-    const problem = end.kind === 'superseded' ? SUPERSEDED : end.problem
-    this.#setStatus('offline', problem)
+    const problem = this.#problemOf(end)
+    this.#setStatus(end.kind === 'quarantined' ? 'quarantined' : 'offline', problem)
     const repeated =
       this.#logged?.code === problem.code && clock.elapsed() - this.#logged.at < REPEAT_AFTER_MS
     if (repeated) return
     this.#logged = { code: problem.code, at: clock.elapsed() }
-    const { code, why, fix } = problem
-    log.warn(problem.message, { code, why, fix, nextAttemptMs: Math.round(delayMs) })
+    const { code, message, why, fix } = problem
+    const level = ALARMING.has(code) ? 'error' : 'warn'
+    log[level](message, { code, why, fix, nextAttemptMs: Math.round(delayMs) })
+  }
+
+  #problemOf(end: Retried): Problem {
+    if (end.kind === 'lost') return end.problem
+    return end.kind === 'superseded' ? SUPERSEDED : quarantined(this.#options.name)
   }
 
   #stop<T extends 'stopped' | 'removed'>(outcome: T): T {
@@ -150,15 +167,31 @@ export class SessionSupervisor {
     return outcome
   }
 
-  #setStatus(session: SupervisorStatus['session'], problem?: Pick<UserError, 'code' | 'message'>): void {
+  #setStatus(session: SupervisorStatus['session'], problem?: Problem): void {
+    const before = this.#status
+    // Until the gateway lets the node in again it is held, whether the gateway can be reached or not.
+    const held = before.session === 'quarantined' && session !== 'connected' && session !== 'stopped'
     // What was wrong stays visible while the next attempt is under way.
-    const shown = problem ?? (session === 'connecting' ? this.#status.problem : undefined)
-    const turned = (session === 'connected') !== (this.#status.session === 'connected')
+    const shown = held || (problem === undefined && session === 'connecting') ? before.problem : problem
+    const turned = (session === 'connected') !== (before.session === 'connected')
     this.#status = {
-      session,
-      since: turned ? this.#options.clock.now() : this.#status.since,
-      ...(shown !== undefined && { problem: { code: shown.code, message: shown.message } }),
+      session: held ? 'quarantined' : session,
+      since: turned ? this.#options.clock.now() : before.since,
+      ...(shown !== undefined && {
+        problem: { code: shown.code, message: shown.message, fix: shown.fix },
+      }),
     }
+  }
+}
+
+function waitAfter(end: Retried, failures: number, livedMs: number | undefined, random: number): Wait {
+  switch (end.kind) {
+    case 'superseded':
+      return { delayMs: supersededWait(random), failures }
+    case 'quarantined':
+      return { delayMs: quarantineWait(random), failures }
+    case 'lost':
+      return nextWait(failures, { livedMs, retryAfterMs: end.retryAfterMs }, random)
   }
 }
 

@@ -36,7 +36,8 @@ describe('clawnode join', () => {
     const files = readdirSync(directory).sort()
     expect(files).toEqual(['identity.key', 'node.json', 'sealing.key', 'wireguard.key'])
     for (const file of files) expect(statSync(join(directory, file)).mode & 0o777).toBe(0o600)
-    expect(state().gateway).toEqual({ url: gateway.url, ca: certificates.ca, pins: [] })
+    const { key } = gateway.signer
+    expect(state().gateway).toEqual({ url: gateway.url, ca: certificates.ca, pins: [], keys: [key] })
     expect([...gateway.nodes.keys()]).toEqual([state().node.id])
   })
 
@@ -102,7 +103,7 @@ describe('clawnode join sends nothing', () => {
     ['over ws://', ['--gateway', 'ws://127.0.0.1:1'], 'E_INSECURE_TRANSPORT', 78],
     ['over http://', ['--gateway', 'http://127.0.0.1:1'], 'E_INSECURE_TRANSPORT', 78],
     ['with a malformed pin', ['--fingerprint', 'abc'], 'E_PIN_INVALID', 78],
-    ['under a name that is none', ['--name', 'Node A'], 'E_USAGE', 2],
+    ['under a name that is none', ['--name', 'Node A'], 'E_NAME_INVALID', 78],
     ['with a flag that is none', ['--nmae', 'a'], 'did you mean --name?', 2],
     ['with a CA that is none', ['--ca', '/dev/null'], 'E_CA_INVALID', 78],
   ])('%s', async (_, args, text, code) => {

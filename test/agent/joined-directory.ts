@@ -12,16 +12,23 @@ import type { FakeGateway } from '../support/fake-gateway.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { certificates } from './start-gateway.ts'
 
-export async function joinedDirectory(gateway: FakeGateway): Promise<string> {
+/** @param url under which the node knows the gateway. */
+export async function joinedDirectory(gateway: FakeGateway, url = gateway.url): Promise<string> {
   const directory = temporaryDirectory()
   const keys = await loadOrCreateKeys(directory)
-  const token = JoinToken.parse(await gateway.joinToken())
+  const token = await JoinToken.parse(await gateway.joinToken())
   const { ca } = certificates
   const connection = new GatewayConnection({ url: parseGatewayUrl(gateway.url), ca })
   try {
     const clock = new GatewayClock({ ...systemClock, now: gateway.now })
-    const node = await enrol({ connection, token, keys, name: NodeName.parse('node-a'), clock })
-    writeNodeState(directory, { version: 1, gateway: { url: gateway.url, ca, pins: [] }, node })
+    const name = NodeName.parse('node-a')
+    const { node, gatewayKeys } = await enrol({ connection, token, keys, name, clock })
+    writeNodeState(directory, {
+      version: 1,
+      gateway: { url, ca, pins: [], keys: [...gatewayKeys] },
+      identity: keys.identity.publicKey,
+      node,
+    })
   } finally {
     connection.close()
   }

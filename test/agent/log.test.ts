@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { createLog, parseLevel } from '../../agent/log.ts'
+import { createLog } from '../../agent/log.ts'
 import { Identity } from '../../crypto/identity.ts'
 
 const capture = (level: 'debug' | 'info' = 'info') => {
@@ -22,9 +22,6 @@ describe('log', () => {
     const { log, lines } = capture()
     log.debug('detail')
     expect(lines).toEqual([])
-    expect(parseLevel('debug')).toBe('debug')
-    expect(parseLevel('loud')).toBe('info')
-    expect(parseLevel(undefined)).toBe('info')
   })
 
   test('shows eight characters of a session id, wherever it comes in, at every level (L-2)', () => {

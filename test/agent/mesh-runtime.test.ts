@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { createLog } from '../../agent/log.ts'
 import { MeshRuntime } from '../../agent/mesh-runtime.ts'
 import type { OutgoingSignal } from '../../agent/session/signal-outbox.ts'
 import type { NodeFrame } from '../../protocol/frames.ts'
@@ -51,9 +52,13 @@ function start() {
   const clock = new ManualClock()
   const engine = new FakeEngine()
   const sent: NodeFrame[] = []
-  const runtime = new MeshRuntime(clock, (emit) => {
-    engine.emit = emit
-    return engine
+  const runtime = new MeshRuntime({
+    clock,
+    log: createLog({ level: 'debug', write: () => {}, now: () => 0 }),
+    createEngine: (emit) => {
+      engine.emit = emit
+      return engine
+    },
   })
   const send = (frame: NodeFrame) => sent.push(frame) > 0
   return { clock, engine, runtime, sent, send }

@@ -12,14 +12,15 @@ import { describe, expect, test } from 'vitest'
 import { loadKeys, loadOrCreateKeys } from '../../agent/node-keys.ts'
 import { findNodeState, type NodeState, readNodeState, writeNodeState } from '../../agent/node-state.ts'
 import { UserError } from '../../host/user-error.ts'
-import { FleetId, Ipv4, Ipv6, NodeId, NodeName } from '../../protocol/ids.ts'
+import { FleetId, GatewayKey, IdentityKey, Ipv4, Ipv6, NodeId, NodeName } from '../../protocol/ids.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const FILES = ['identity.key', 'sealing.key', 'wireguard.key']
 
 const state: NodeState = {
   version: 1,
-  gateway: { url: 'https://gateway:8443', pins: [] },
+  gateway: { url: 'https://gateway:8443', pins: [], keys: [GatewayKey.parse('A'.repeat(43))] },
+  identity: IdentityKey.parse('A'.repeat(43)),
   node: {
     id: NodeId.parse('a'.repeat(26)),
     name: NodeName.parse('node-a'),

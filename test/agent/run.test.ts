@@ -168,7 +168,7 @@ describe('clawnode run refuses', () => {
     ['--interface', 'claw0;reboot'],
     ['--interface', 'a-name-that-is-too-long'],
   ])('%s %s', async (flag, value) => {
-    expect(await clawnode(['run', '--dir', directory, flag, value])).toMatchObject({ code: 2 })
+    expect(await clawnode(['run', '--dir', directory, flag, value])).toMatchObject({ code: 78 })
   })
 
   test('a directory whose path is too long for a socket', async () => {

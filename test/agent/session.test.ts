@@ -1,9 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { GatewayClock } from '../../agent/gateway-clock.ts'
-import { openJoinedNode } from '../../agent/joined-node.ts'
+import { type JoinedNode, openJoinedNode } from '../../agent/joined-node.ts'
 import { createLog } from '../../agent/log.ts'
-import type { NodeClient } from '../../agent/node-client.ts'
 import { SUPERSEDED_WAIT_MS } from '../../agent/session/backoff.ts'
+import { dial } from '../../agent/session/dial.ts'
 import type { PushedFrame } from '../../agent/session/session.ts'
 import { SessionSupervisor } from '../../agent/session/supervisor.ts'
 import type { GatewayConnection } from '../../host/gateway-connection.ts'
@@ -31,22 +30,25 @@ class Agent {
   lost = 0
   readonly #watchers: (() => void)[] = []
 
-  constructor(connection: GatewayConnection, client: NodeClient, gatewayClock: GatewayClock) {
+  quarantines = 0
+
+  constructor(node: JoinedNode) {
     const controller = new AbortController()
-    this.connection = connection
+    this.connection = node.connection
     this.stop = () => controller.abort()
     this.supervisor = new SessionSupervisor({
       clock,
-      gatewayClock,
+      name: node.state.node.name,
+      gatewayClock: node.gatewayClock,
       log: createLog({ level: 'debug', write: (line) => this.lines.push(line), now: () => clock.now() }),
-      dial: async () => connection.webSocket('/v1/session', await client.upgradeHeaders('/v1/session')),
-      register: () => ({ type: 'register', protocol: 1, agent: 'clawnode/test', mesh: false }),
+      dial: () => dial(node, () => ({ agent: 'clawnode/test', mesh: false })),
       onRegistered: () => this.#look(),
       onFrame: (frame) => {
         this.frames.push(frame)
         this.#look()
       },
       onLost: () => this.lost++,
+      onQuarantined: () => this.quarantines++,
     })
     this.outcome = this.supervisor.run(controller.signal)
   }
@@ -73,8 +75,7 @@ class Agent {
 
 /** An agent that has enrolled and begins to dial. */
 async function startAgent(): Promise<Agent> {
-  const { connection, client, gatewayClock } = await openJoinedNode(await joinedDirectory(gateway), clock)
-  return new Agent(connection, client, gatewayClock)
+  return new Agent(await openJoinedNode(await joinedDirectory(gateway), clock))
 }
 
 beforeEach(async () => {
@@ -97,7 +98,14 @@ describe('a session', () => {
     agent = await startAgent()
     const session = await gateway.registered(HEARTBEAT_MS)
     await agent.up()
-    expect(session.frames[0]).toEqual({ type: 'register', protocol: 1, agent: 'clawnode/test', mesh: false })
+    expect(session.frames[0]).toEqual({
+      type: 'register',
+      protocol: 1,
+      agent: 'clawnode/test',
+      mesh: false,
+      generation: 1,
+      channel: expect.stringMatching(/^eyJ/),
+    })
     expect(agent.supervisor.status).toEqual({ session: 'connected', since: clock.now() })
 
     clock.advance(HEARTBEAT_MS)

@@ -2,21 +2,45 @@
  * A gateway for tests of the agent: true TLS, true WebSockets, every proof verified, every secret sealed; and it misbehaves on request.
  * It shares the protocol's schemas with the real one, and none of its code.
  */
+
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { SignJWT } from 'jose'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { WebSocketServer } from 'ws'
 import { sealDelivery } from '../../crypto/delivery.ts'
+import {
+  enrolmentTranscript,
+  type GatewaySigner,
+  sessionTranscript,
+  signAsGateway,
+} from '../../crypto/gateway-proof.ts'
+import { bodyHash } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
+import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
-import { EnrolBody, type EnrolReply, JOIN_JWT_TYPE, NodeSecretsBody } from '../../protocol/http.ts'
-import { FleetId, type IdentityKey, type SealingKey, SecretName } from '../../protocol/ids.ts'
-import { FakeProofs, type ProvenRequest, type VerifiedEnrolment, verifyEnrolment } from './fake-proofs.ts'
+import { CLOSE, type RegisterFrame } from '../../protocol/frames.ts'
+import {
+  EnrolBody,
+  type EnrolReply,
+  IdentityRotateBody,
+  JOIN_JWT_TYPE,
+  NodeSecretsBody,
+} from '../../protocol/http.ts'
+import { FleetId, GatewayKey, type IdentityKey, type SealingKey, SecretName } from '../../protocol/ids.ts'
+import {
+  FakeProofs,
+  type ProvenRequest,
+  type VerifiedEnrolment,
+  verifyChannel,
+  verifyEnrolment,
+  verifyRotation,
+} from './fake-proofs.ts'
 import { FakeSession } from './fake-session.ts'
 
 interface Credentials {
@@ -34,44 +58,56 @@ interface FakeSecret {
 export class FakeGateway {
   readonly fleet = FleetId.parse('abcdefghijklmnopqrstuvwxyz')
   readonly secrets = new Map<string, FakeSecret>()
-  readonly nodes = new Map<string, EnrolReply>()
+  readonly nodes = new Map<string, Omit<EnrolReply, 'gateway'>>()
   /** Path of every request, in order. */
   readonly requests: string[] = []
   /** Every session upgrade is answered with this. */
   refusal: { readonly code: ErrorCode; readonly headers?: Record<string, string> } | undefined
-  /** Enrolments that are done and whose answer is then lost. */
+  /** Enrolments and rotations that are done and whose answer is then lost. */
   lostAnswers = 0
+  /** Who signs as the gateway; an impostor has a key of their own. */
+  signer: GatewaySigner
+  /** Identity keys in force, by node. */
+  readonly identities = new Map<string, IdentityKey>()
   now: () => number = () => Date.now()
   readonly #ca: string
+  readonly #spki: string
   readonly #server: Server
   readonly #sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false })
   readonly #proofs = new FakeProofs()
-  readonly #identities = new Map<string, IdentityKey>()
   readonly #sealing = new Map<string, SealingKey>()
   readonly #sessions: FakeSession[] = []
   #wanted: ((session: FakeSession) => void)[] = []
 
-  private constructor({ ca, cert, key }: Credentials) {
+  private constructor({ ca, cert, key }: Credentials, signer: GatewaySigner) {
+    this.signer = signer
     this.#ca = ca
+    this.#spki = spkiSha256(new X509Certificate(cert), 'base64url')
     this.#server = createServer({ cert, key }, (request, response) => void this.#serve(request, response))
     this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head))
   }
 
   static async start(credentials: Credentials): Promise<FakeGateway> {
-    const gateway = new FakeGateway(credentials)
+    const gateway = new FakeGateway(credentials, await createSigner())
     gateway.#server.listen(0, '127.0.0.1')
     await once(gateway.#server, 'listening')
     return gateway
   }
 
   get url(): string {
-    return `https://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return `https://127.0.0.1:${this.port}`
   }
 
-  /** A join token as `claw token create` makes it: the agent needs only its type and the CA in it. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** A join token as `claw token create` makes it. */
   joinToken(): Promise<string> {
-    const key = new Uint8Array(32).fill(7)
-    return new SignJWT({ ca: this.#ca }).setProtectedHeader({ alg: 'HS256', typ: JOIN_JWT_TYPE }).sign(key)
+    const { key, privateKey } = this.signer
+    return new SignJWT({ gk: key, ca: this.#ca })
+      .setProtectedHeader({ alg: 'EdDSA', typ: JOIN_JWT_TYPE })
+      .sign(privateKey)
   }
 
   /** The next session that is upgraded, or an earlier one that nobody asked for. */
@@ -84,10 +120,29 @@ export class FakeGateway {
   /** The next session, registered. */
   async registered(heartbeatMs?: number): Promise<FakeSession> {
     const session = await this.session()
+    const register = await session.frame('register')
+    if (!(await this.#sawOurCertificate(session, register))) {
+      session.send({ type: 'error', code: 'E_CHANNEL', message: ERRORS.E_CHANNEL.title })
+      session.close(CLOSE.intercepted)
+      return session
+    }
+    await this.confirm(session, register, heartbeatMs)
+    return session
+  }
+
+  /** Answers a `register`, signed. */
+  async confirm(session: FakeSession, { generation }: RegisterFrame, heartbeatMs = 15_000): Promise<void> {
     const node = this.nodes.get(session.node)
     if (node === undefined) throw new Error('a session of a node that never enrolled')
-    await session.register({ fleet: this.fleet, ip4: node.ipv4, time: this.now() }, heartbeatMs)
-    return session
+    const answer = { protocol: 1, fleet: this.fleet, time: this.now() }
+    const transcript = sessionTranscript({ ...answer, node: session.node, proof: session.proof, generation })
+    session.send({
+      type: 'registered',
+      ...answer,
+      ip4: node.ipv4,
+      settings: { heartbeatMs, telemetryMs: 60_000 },
+      gateway: await signAsGateway(this.signer, transcript),
+    })
   }
 
   async close(): Promise<void> {
@@ -103,24 +158,27 @@ export class FakeGateway {
     this.requests.push(route)
     if (route === 'POST /v1/enrol') return this.#enrol(request, response, body)
     if (route === 'POST /v1/node/secrets') return this.#deliver(request, response, body)
+    if (route === 'POST /v1/node/identity') return this.#rotate(request, response, body)
     this.#refuse(response, 'E_NOT_FOUND')
   }
 
   async #enrol(request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
     const [, token = ''] = (request.headers.authorization ?? '').split(' ')
     const { request: jws } = EnrolBody.parse(parse(body))
-    const enrolment = await verifyEnrolment(jws, { token, origin: this.url, now: this.now() })
+    const enrolment = await verifyEnrolment(jws, { token, origins: this.#origins, now: this.now() })
     if (!enrolment.ok) return this.#refuse(response, enrolment.error)
-    const reply = await this.#record(enrolment.value)
+    const node = await this.#record(enrolment.value)
     if (this.lostAnswers-- > 0) return void response.destroy()
-    answer(response, 201, reply)
+    const transcript = enrolmentTranscript(await bodyHash(Buffer.from(jws)), node)
+    answer(response, 201, { ...node, gateway: await signAsGateway(this.signer, transcript) })
   }
 
-  async #record({ identity, seal, name }: VerifiedEnrolment): Promise<EnrolReply> {
+  async #record({ identity, seal, name }: VerifiedEnrolment): Promise<Omit<EnrolReply, 'gateway'>> {
+    const [known] = [...this.identities].find(([, key]) => key === identity) ?? []
     const id = await nodeIdOf(identity)
-    const before = this.nodes.get(id)
+    const before = this.nodes.get(known ?? id)
     if (before !== undefined) return before
-    const reply: EnrolReply = {
+    const reply = {
       id,
       name,
       fleet: this.fleet,
@@ -132,13 +190,13 @@ export class FakeGateway {
       tags: [],
     }
     this.nodes.set(id, reply)
-    this.#identities.set(id, identity)
+    this.identities.set(id, identity)
     this.#sealing.set(id, seal)
     return reply
   }
 
   async #deliver(request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
-    const proof = await this.#proofs.verify(this.#proven(request, body), this.#identities)
+    const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
     if (!proof.ok) return this.#refuse(response, proof.error)
     const sealTo = this.#sealing.get(proof.value.sub)
     if (sealTo === undefined) return this.#refuse(response, 'E_NODE_UNKNOWN')
@@ -159,9 +217,27 @@ export class FakeGateway {
     answer(response, 200, { fleet: this.fleet, items })
   }
 
+  async #rotate(request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
+    const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
+    if (!proof.ok) return this.#refuse(response, proof.error)
+    const { sub: node } = proof.value
+    const { request: jws } = IdentityRotateBody.parse(parse(body))
+    const identity = await verifyRotation(jws, { node, origins: this.#origins })
+    if (identity === undefined) return this.#refuse(response, 'E_ENROL_INVALID')
+    this.identities.set(node, identity)
+    if (this.lostAnswers-- > 0) return void response.destroy()
+    answer(response, 200, { identity })
+  }
+
+  async #sawOurCertificate(session: FakeSession, register: RegisterFrame): Promise<boolean> {
+    const key = this.identities.get(session.node)
+    const seen = key && (await verifyChannel(register.channel, key))
+    return seen?.jti === session.proof && seen.spki === this.#spki
+  }
+
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     this.requests.push(`${request.method} ${request.url}`)
-    const proof = await this.#proofs.verify(this.#proven(request, new Uint8Array()), this.#identities)
+    const proof = await this.#proofs.verify(this.#proven(request, new Uint8Array()), this.identities)
     const code = this.refusal?.code ?? (proof.ok ? undefined : proof.error)
     if (code !== undefined || !proof.ok) {
       const headers = Object.entries(this.refusal?.headers ?? {}).map(
@@ -174,11 +250,16 @@ export class FakeGateway {
       )
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const session = new FakeSession(webSocket, proof.value.sub)
+      const session = new FakeSession(webSocket, proof.value)
       const wanted = this.#wanted.shift()
       if (wanted === undefined) this.#sessions.push(session)
       else wanted(session)
     })
+  }
+
+  /** Also as whoever is in between is called. */
+  get #origins(): readonly string[] {
+    return [this.url, `https://127.0.0.2:${this.port}`]
   }
 
   #proven(request: IncomingMessage, body: Uint8Array): ProvenRequest {
@@ -188,7 +269,7 @@ export class FakeGateway {
       method,
       path,
       body,
-      origin: this.url,
+      origins: this.#origins,
       now: this.now(),
     }
   }
@@ -201,6 +282,12 @@ export class FakeGateway {
     const { status, title } = ERRORS[code]
     return { type: 'about:blank', title, status, code, requestId: 'req_test', time: this.now() }
   }
+}
+
+/** A gateway's key. */
+export async function createSigner(next?: GatewayKey): Promise<GatewaySigner> {
+  const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519' })
+  return { key: GatewayKey.parse((await exportJWK(publicKey)).x), privateKey, next }
 }
 
 function answer(response: ServerResponse, status: number, body: unknown): void {

@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto'
 import { importJWK, jwtVerify } from 'jose'
 import { z } from 'zod'
+import { CHANNEL_JWT_TYPE, ChannelClaims } from '../../protocol/channel.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import { ENROL_JWT_TYPE, EnrolClaims } from '../../protocol/http.ts'
+import { ENROL_JWT_TYPE, EnrolClaims, ROTATION_JWT_TYPE } from '../../protocol/http.ts'
 import { IdentityKey } from '../../protocol/ids.ts'
 import { PROOF_CLOCK_TOLERANCE_MS } from '../../protocol/limits.ts'
 import { PROOF_JWT_TYPE, PROOF_SCHEME, ProofClaims } from '../../protocol/proof.ts'
@@ -14,7 +15,7 @@ export interface ProvenRequest {
   readonly method: string
   readonly path: string
   readonly body: Uint8Array
-  readonly origin: string
+  readonly origins: readonly string[]
   /** Unix ms. */
   readonly now: number
 }
@@ -36,7 +37,7 @@ export class FakeProofs {
     const key = keys.get(claimed.data.sub)
     if (key === undefined) return err('E_NODE_UNKNOWN')
     const options = {
-      audience: request.origin,
+      audience: [...request.origins],
       issuer: claimed.data.sub,
       typ: PROOF_JWT_TYPE,
       ...at(request.now),
@@ -60,17 +61,38 @@ export interface VerifiedEnrolment extends z.infer<typeof EnrolClaims> {
 
 export async function verifyEnrolment(
   jws: string,
-  { token, origin, now }: { readonly token: string; readonly origin: string; readonly now: number },
+  {
+    token,
+    origins,
+    now,
+  }: { readonly token: string; readonly origins: readonly string[]; readonly now: number },
 ): Promise<Result<VerifiedEnrolment, ErrorCode>> {
   const header = z.object({ jwk: z.object({ x: IdentityKey }) }).parse(JSON.parse(part(jws, 0)))
   const identity = header.jwk.x
-  const failure = await check(jws, identity, { audience: origin, typ: ENROL_JWT_TYPE, ...at(now) })
+  const failure = await check(jws, identity, { audience: [...origins], typ: ENROL_JWT_TYPE, ...at(now) })
   if (failure !== undefined) return err(failure === 'ERR_JWT_EXPIRED' ? 'E_PROOF_EXPIRED' : 'E_ENROL_INVALID')
   const payload = payloadOf(jws)
   const { iat } = z.object({ iat: z.int() }).parse(payload)
   if (iat * 1000 > now + PROOF_CLOCK_TOLERANCE_MS) return err('E_PROOF_EXPIRED')
   const claims = EnrolClaims.parse(payload)
   return claims.token === sha256(token) ? ok({ ...claims, identity }) : err('E_ENROL_INVALID')
+}
+
+/** The new key's own word that it is to be this node's. Undefined if it is not that. */
+export async function verifyRotation(
+  jws: string,
+  { node, origins }: { readonly node: string; readonly origins: readonly string[] },
+): Promise<IdentityKey | undefined> {
+  const header = z.object({ jwk: z.object({ x: IdentityKey }) }).parse(JSON.parse(part(jws, 0)))
+  const identity = header.jwk.x
+  const options = { audience: [...origins], subject: node, typ: ROTATION_JWT_TYPE }
+  return (await check(jws, identity, options)) === undefined ? identity : undefined
+}
+
+/** What a node has signed about the connection of its session. */
+export async function verifyChannel(jws: string, key: IdentityKey): Promise<ChannelClaims | undefined> {
+  const failure = await check(jws, key, { typ: CHANNEL_JWT_TYPE })
+  return failure === undefined ? ChannelClaims.parse(payloadOf(jws)) : undefined
 }
 
 const at = (now: number) => ({ currentDate: new Date(now), clockTolerance: PROOF_CLOCK_TOLERANCE_MS / 1000 })

@@ -1,16 +1,12 @@
 /** The gateway's end of one session, in a test's hands. */
 import { type RawData, WebSocket } from 'ws'
-import { type GatewayFrame, NodeFrame, PING, PONG, type RegisterFrame } from '../../protocol/frames.ts'
-import type { FleetId, Ipv4, NodeId } from '../../protocol/ids.ts'
-
-interface Registration {
-  readonly fleet: FleetId
-  readonly ip4: Ipv4
-  readonly time: number
-}
+import { type GatewayFrame, NodeFrame, PING, PONG } from '../../protocol/frames.ts'
+import type { NodeId } from '../../protocol/ids.ts'
 
 export class FakeSession {
   readonly node: NodeId
+  /** `jti` of the upgrade's proof. */
+  readonly proof: string
   /** Every frame of the node, in order; the first is `register`. */
   readonly frames: NodeFrame[] = []
   readonly closed: Promise<number>
@@ -19,23 +15,16 @@ export class FakeSession {
   readonly #socket: WebSocket
   readonly #watchers = new Set<() => void>()
 
-  constructor(socket: WebSocket, node: NodeId) {
+  constructor(socket: WebSocket, { sub, jti }: { readonly sub: NodeId; readonly jti: string }) {
     this.#socket = socket
-    this.node = node
+    this.node = sub
+    this.proof = jti
     this.closed = new Promise((resolve) => socket.once('close', resolve))
     socket.on('message', (data) => this.#receive(data))
   }
 
   send(frame: GatewayFrame | { readonly type: string } | string): void {
     this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame))
-  }
-
-  /** Answers the node's `register`. */
-  async register({ fleet, ip4, time }: Registration, heartbeatMs = 15_000): Promise<RegisterFrame> {
-    const register = await this.frame('register')
-    const settings = { heartbeatMs, telemetryMs: 60_000 }
-    this.send({ type: 'registered', protocol: 1, settings, fleet, ip4, time })
-    return register
   }
 
   /** The first frame of this type, now or later. */

@@ -1,0 +1,201 @@
+/**
+ * The configuration a command of `clawnode` works by: file, environment and flags put together and checked in one pass, before the first
+ * byte is sent or written (R8). Whatever is wrong is told at once.
+ */
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { readCaFile } from '../../host/ca-file.ts'
+import { ConfigProblems } from '../../host/config-problems.ts'
+import { type GatewayUrl, isPlaintext, parseGatewayUrl } from '../../host/gateway-url.ts'
+import { type Pin, parsePin } from '../../host/pins.ts'
+import { checkPrivateDirectory, checkPrivateFile } from '../../host/private-file.ts'
+import { readSettings, type Setting, type Settings } from '../../host/settings.ts'
+import { EXIT, UserError } from '../../host/user-error.ts'
+import { NodeName } from '../../protocol/ids.ts'
+import { GENERATION_FILE } from '../generation.ts'
+import { socketPath } from '../local-status.ts'
+import { LEVELS, type Level } from '../log.ts'
+import { KEY_FILES } from '../node-keys.ts'
+import { findNodeState, STATE_FILE } from '../node-state.ts'
+import { defaultStateDirectory } from '../state-directory.ts'
+import { type ConfigFile, readConfigFile } from './config-file.ts'
+import { CONFIG_VARIABLE, NODE_SETTINGS, PREFIX, type SettingName } from './settings.ts'
+
+export interface NodeConfig {
+  readonly directory: string
+  readonly gatewayUrl: GatewayUrl | undefined
+  /** PEM. */
+  readonly ca: string | undefined
+  readonly pins: readonly Pin[] | undefined
+  readonly name: NodeName | undefined
+  readonly mesh: boolean
+  readonly interface: string
+  readonly listenPort: number
+  /** wireguard-go even where the kernel has WireGuard. */
+  readonly userspace: boolean
+  readonly logLevel: Level
+}
+
+export interface ConfigFlags {
+  readonly config: string | undefined
+  readonly settings: { readonly [K in SettingName]?: string | boolean | readonly string[] | undefined }
+}
+
+export interface EffectiveConfig {
+  /** Undefined where a problem left none. */
+  readonly config: NodeConfig | undefined
+  readonly file: ConfigFile | undefined
+  readonly settings: Settings<typeof NODE_SETTINGS>
+  readonly problems: ConfigProblems
+}
+
+/** @throws UserError that names everything that is wrong. */
+export function loadNodeConfig(flags: ConfigFlags, options: { readonly joining?: true } = {}): NodeConfig {
+  const { config, problems } = readNodeConfig(flags, options)
+  problems.throwIfAny()
+  if (config === undefined) throw new Error('a configuration without problems is incomplete')
+  return config
+}
+
+/** @param options.joining leaves it to `join` to compare the gateway with an earlier one. */
+export function readNodeConfig(
+  flags: ConfigFlags,
+  options: { readonly joining?: true } = {},
+  env: NodeJS.ProcessEnv = process.env,
+): EffectiveConfig {
+  const problems = new ConfigProblems()
+  const file = readConfigFile(flags.config, env, problems)
+  const settings = readSettings(
+    NODE_SETTINGS,
+    { file, env, prefix: PREFIX, otherVariables: [CONFIG_VARIABLE], flags: flags.settings },
+    problems,
+  )
+  const found = problems.found.length
+  const config = validate(settings, env, problems, options.joining === true)
+  return { config: problems.found.length === found ? config : undefined, file, settings, problems }
+}
+
+function validate(
+  settings: Settings<typeof NODE_SETTINGS>,
+  env: NodeJS.ProcessEnv,
+  problems: ConfigProblems,
+  joining: boolean,
+): NodeConfig {
+  const check = <T, R>(name: SettingName, setting: Setting<T> | undefined, parse: (value: T) => R) =>
+    setting && problems.attempt({ setting: name, source: setting.source }, () => parse(setting.value))
+
+  const { require_tls, gateway_ca_cert, gateway_cert_fingerprint } = settings
+  check('require_tls', require_tls, requireTls)
+  const gatewayUrl = check('gateway_url', settings.gateway_url, parseGatewayUrl)
+  const ca = check('gateway_ca_cert', gateway_ca_cert, readCaFile)
+  const pins = gateway_cert_fingerprint?.value.flatMap(
+    (pin) => check('gateway_cert_fingerprint', gateway_cert_fingerprint, () => parsePin(pin)) ?? [],
+  )
+  if (settings.gateway_url !== undefined && isPlaintext(settings.gateway_url.value)) {
+    check('gateway_ca_cert', gateway_ca_cert, nothingToPin)
+    check('gateway_cert_fingerprint', gateway_cert_fingerprint, nothingToPin)
+  }
+
+  const { dir = { value: stateDirectory(env), source: 'default' } } = settings
+  const directory = resolve(dir.value)
+  check('dir', dir, () => checkStateDirectory(directory))
+  for (const name of [...KEY_FILES, STATE_FILE, GENERATION_FILE])
+    check('dir', dir, () => checkPrivateFile(join(directory, name)))
+  if (!joining && gatewayUrl !== undefined)
+    check('gateway_url', settings.gateway_url, () => checkSameGateway(directory, gatewayUrl))
+
+  return {
+    directory,
+    gatewayUrl,
+    ca,
+    pins,
+    name: check('name', settings.name, parseName),
+    mesh: settings.mesh?.value ?? DEFAULTS.mesh,
+    interface: check('interface', settings.interface, parseInterface) ?? DEFAULTS.interface,
+    listenPort: check('listen_port', settings.listen_port, parsePort) ?? DEFAULTS.listen_port,
+    userspace: settings.userspace?.value ?? DEFAULTS.userspace,
+    logLevel: check('log_level', settings.log_level, parseLevel) ?? DEFAULTS.log_level,
+  }
+}
+
+export const DEFAULTS = {
+  require_tls: true,
+  mesh: true,
+  interface: 'claw0',
+  listen_port: 51820,
+  userspace: false,
+  log_level: 'info',
+} as const
+
+export const stateDirectory = (env: NodeJS.ProcessEnv): string =>
+  defaultStateDirectory({ env, home: homedir(), uid: process.getuid?.() })
+
+function checkStateDirectory(directory: string): void {
+  socketPath(directory)
+  checkPrivateDirectory(directory)
+}
+
+/** There is no plaintext port to speak to, so the opt-out of the original could only hand tokens and keys to somebody else. */
+function requireTls(value: boolean): void {
+  if (value) return
+  throw invalid(
+    'E_REQUIRE_TLS',
+    'false is not offered: no gateway has a plaintext port, so nothing but a leak could come of it',
+    'remove it, and give a gateway with its own CA as gateway_ca_cert',
+  )
+}
+
+function nothingToPin(): never {
+  throw invalid(
+    'E_PIN_WITHOUT_TLS',
+    'there is no certificate to check without TLS',
+    'use https:// in gateway_url',
+  )
+}
+
+/** A node and its keys belong to the gateway it has joined; another one needs another directory. */
+function checkSameGateway(directory: string, url: GatewayUrl): void {
+  const joined = stateIn(directory)
+  if (joined === undefined || joined.gateway.url === url.origin) return
+  throw invalid(
+    'E_ALREADY_JOINED',
+    `this node has joined ${joined.gateway.url}, not ${url.origin}`,
+    'name that one, or give the other one another dir',
+  )
+}
+
+/** A damaged state is the command's own to report. */
+function stateIn(directory: string) {
+  try {
+    return findNodeState(directory)
+  } catch (error) {
+    if (error instanceof UserError) return undefined
+    throw error
+  }
+}
+
+function parseName(text: string): NodeName {
+  const name = NodeName.safeParse(text)
+  if (name.success) return name.data
+  throw invalid('E_NAME_INVALID', name.error.issues[0]?.message ?? 'not a name')
+}
+
+/** Linux's own limit on names, and nothing that another program could read as a flag. */
+function parseInterface(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(text)) return text
+  throw invalid('E_INTERFACE_INVALID', 'it is 1 to 15 letters, digits and _ . -')
+}
+
+function parsePort(port: number): number {
+  if (port >= 1 && port <= 65_535) return port
+  throw invalid('E_PORT_INVALID', 'it is a number from 1 to 65535')
+}
+
+function parseLevel(text: string): Level {
+  const level = LEVELS.find((candidate) => candidate === text)
+  if (level !== undefined) return level
+  throw invalid('E_LOG_LEVEL_INVALID', `it is one of ${LEVELS.join(', ')}`)
+}
+
+const invalid = (code: string, message: string, fix?: string): UserError =>
+  new UserError({ code, message, fix, exitCode: EXIT.badConfig })

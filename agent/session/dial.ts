@@ -1,0 +1,48 @@
+/** What makes a socket this node's session with its gateway: a fresh proof, the generation, what was seen of the connection, and the gateway's own signature. */
+import type { X509Certificate } from 'node:crypto'
+import type { WebSocket } from 'ws'
+import { sessionTranscript } from '../../crypto/gateway-proof.ts'
+import { MaskedId } from '../../host/masked-id.ts'
+import { spkiSha256 } from '../../host/pins.ts'
+import type { GatewayFrame, RegisterFrame } from '../../protocol/frames.ts'
+import { PROTOCOL_VERSION } from '../../protocol/version.ts'
+import { raiseGeneration } from '../generation.ts'
+import { finishRotation } from '../identity-rotation.ts'
+import type { JoinedNode } from '../joined-node.ts'
+
+const SESSION_PATH = '/v1/session'
+
+export interface Dialled {
+  readonly socket: WebSocket
+  /** Which session this is, for the log. */
+  readonly session: MaskedId
+  /** Made when the connection stands. @param certificate the server's, as TLS has checked it. */
+  register(certificate: X509Certificate | undefined): Promise<RegisterFrame>
+  /** Whether the answer comes from the gateway itself. */
+  isGateway(frame: Extract<GatewayFrame, { type: 'registered' }>, register: RegisterFrame): Promise<boolean>
+}
+
+/** @param describe what the node says of itself beside that. */
+export async function dial(
+  node: JoinedNode,
+  describe: () => Pick<RegisterFrame, 'agent' | 'mesh' | 'at'>,
+): Promise<Dialled> {
+  const { directory, connection, client, keys, gatewayKeys } = node
+  await finishRotation(node)
+  const { headers, jti } = await client.upgradeProof(SESSION_PATH)
+  return {
+    socket: connection.webSocket(SESSION_PATH, headers),
+    session: new MaskedId(jti),
+    async register(certificate) {
+      if (certificate === undefined) throw new Error('the session has no TLS connection under it')
+      const channel = await keys.identity.signChannel({ jti, spki: spkiSha256(certificate, 'base64url') })
+      const generation = raiseGeneration(directory)
+      return { type: 'register', protocol: PROTOCOL_VERSION, generation, channel, ...describe() }
+    },
+    isGateway({ gateway, protocol, time }, { generation }) {
+      const { fleet, id } = node.state.node
+      const transcript = sessionTranscript({ fleet, node: id, proof: jti, generation, protocol, time })
+      return gatewayKeys.verify(gateway, transcript)
+    },
+  }
+}
