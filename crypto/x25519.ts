@@ -1,5 +1,5 @@
 /** X25519 key pairs (RFC 7748) for WireGuard and for HPKE: 32 raw bytes each, as WireGuard's tools write them. */
-import { base64url } from 'jose'
+import { base64url, type CryptoKey } from 'jose'
 import { concat } from './bytes.ts'
 import { SecretBytes } from './secret-bytes.ts'
 
@@ -21,6 +21,24 @@ export async function x25519PublicKey(privateKey: SecretBytes): Promise<string> 
   const { x } = (await crypto.subtle.exportKey('jwk', await importX25519(privateKey, true))) as { x?: string }
   if (x === undefined) throw new Error('the platform exported an X25519 key without its public part')
   return base64url.encode(base64url.decode(x))
+}
+
+/** Any clamped scalar: a point of low order gives zero with every one of them (RFC 7748, section 6.1). */
+let probe: Promise<CryptoKey> | undefined
+
+/** False for the few public keys with which every agreement comes to the same known secret. */
+export async function isSafeX25519(publicKey: string): Promise<boolean> {
+  probe ??= importX25519(SecretBytes.take(new Uint8Array(X25519_KEY_BYTES).fill(0x48)))
+  try {
+    const raw = base64url.decode(publicKey)
+    const peer = await crypto.subtle.importKey('raw', new Uint8Array(raw), { name: 'X25519' }, true, [])
+    // The two runtimes' types disagree on the name of this field; the runtimes do not.
+    const agreement = { name: 'X25519', public: peer } as never
+    const bits = await crypto.subtle.deriveBits(agreement, await probe, 256)
+    return new Uint8Array(bits).some((byte) => byte !== 0)
+  } catch {
+    return false
+  }
 }
 
 /** For key agreement. */

@@ -8,7 +8,7 @@ import { NodeId, SessionId } from '../protocol/ids.ts'
 import { MeshPosition } from '../protocol/mesh.ts'
 
 const Attachment = z.object({
-  v: z.literal(1),
+  v: z.literal(2),
   node: NodeId,
   session: SessionId,
   /** `jti` of the upgrade's proof. */

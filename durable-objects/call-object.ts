@@ -4,17 +4,18 @@
  */
 const TRIES = 3
 
-/** @param work is tried again after a lost connection or a restart of the object: it must be idempotent. */
+/** @param work is tried again after a lost connection or a restart of the object: it must be idempotent, or `tries` be 1. */
 export async function callObject<T extends Rpc.DurableObjectBranded | undefined, P>(
   namespace: DurableObjectNamespace<T>,
   name: string,
   work: (stub: DurableObjectStub<T>) => P,
+  { tries = TRIES } = {},
 ): Promise<Awaited<P>> {
   for (let tried = 1; ; tried++) {
     try {
       return await work(namespace.getByName(name))
     } catch (error) {
-      if (tried === TRIES || !isRetryable(error)) throw error
+      if (tried >= tries || !isRetryable(error)) throw error
     }
   }
 }

@@ -6,7 +6,7 @@ import { importJWK, type JWK } from 'jose'
 import { z } from 'zod'
 import type { GatewaySigner } from '../crypto/gateway-proof.ts'
 import { Keyring } from '../crypto/keyring.ts'
-import { type Ipv4Range, parseIpv4Range } from '../protocol/addresses.ts'
+import { type Ipv4Range, isPrivateRange, parseIpv4Range } from '../protocol/addresses.ts'
 import { GatewayKey } from '../protocol/ids.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import type { Env } from './env.ts'
@@ -19,6 +19,8 @@ export interface Config {
   readonly ca: string | undefined
   readonly keyring: Keyring
   readonly signing: GatewaySigner & { readonly publicKey: CryptoKey }
+  /** Whether requests come through Cloudflare's edge, whose word on address and TLS can be believed; elsewhere a client may write it. */
+  readonly behindCloudflare: boolean
   /** Empty where the gateway does not know its own certificate. */
   readonly tlsSpki: ReadonlySet<string>
   readonly adminTokenHash: string
@@ -62,7 +64,7 @@ async function parse(env: Env): Promise<Config> {
     return value
   }
 
-  const range = check('FLEET_CIDR', parseIpv4Range(env.FLEET_CIDR ?? ''))
+  const range = check('FLEET_CIDR', parseFleetRange(env.FLEET_CIDR))
   const shards = check('SESSION_SHARDS', parseCount(env.SESSION_SHARDS))
   const fleetName = check(
     'FLEET_NAME',
@@ -100,9 +102,16 @@ async function parse(env: Env): Promise<Config> {
     ca: env.GATEWAY_CA,
     keyring,
     signing,
+    behindCloudflare: env.EDGE === 'cloudflare',
     tlsSpki: new Set(tlsSpki),
     adminTokenHash,
   }
+}
+
+/** Private (RFC 1918) or shared (RFC 6598): a fleet on public addresses would take its nodes' Internet from them. */
+function parseFleetRange(cidr: string | undefined): Ipv4Range | undefined {
+  const range = parseIpv4Range(cidr ?? '')
+  return range !== undefined && isPrivateRange(range) ? range : undefined
 }
 
 function parseCount(text: string | undefined): number | undefined {

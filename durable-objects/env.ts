@@ -15,6 +15,8 @@ export interface Env {
   readonly GATEWAY_ORIGINS: string
   /** PEM of the private CA that signed this gateway's certificate, where there is one; join tokens carry it. */
   readonly GATEWAY_CA?: string
+  /** `cloudflare`, or anything else where the gateway runs embedded. */
+  readonly EDGE: string
   readonly MASTER_KEYRING: string
   readonly GATEWAY_SIGNING_KEY: string
   readonly ADMIN_TOKEN_HASH: string

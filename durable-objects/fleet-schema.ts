@@ -37,6 +37,16 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
       CREATE UNIQUE INDEX nodes_by_identity ON nodes (identity_key);
     `,
   },
+  {
+    id: 3,
+    sql: `
+      -- Nodes whose shard has not yet confirmed what became of them: a removal must reach the socket, however often it takes.
+      CREATE TABLE unsettled (node_id TEXT PRIMARY KEY) WITHOUT ROWID;
+
+      -- Until when the owner lets the node change its identity key.
+      ALTER TABLE nodes ADD COLUMN rotation_until INTEGER;
+    `,
+  },
 ]
 
 export interface NodeRow extends Record<string, string | number | null> {
@@ -53,4 +63,5 @@ export interface NodeRow extends Record<string, string | number | null> {
   removed_at: number | null
   /** Why it is held; null for a node that is not. */
   quarantine: string | null
+  rotation_until: number | null
 }

@@ -5,7 +5,13 @@
 import { DurableObject } from 'cloudflare:workers'
 import { randomBytes } from '../crypto/bytes.ts'
 import { nodeIdOf } from '../crypto/node-id.ts'
-import { fleetIpv6Prefix, nodeIpv6, numberToIpv4, parseIpv4Range } from '../protocol/addresses.ts'
+import {
+  fleetIpv6Prefix,
+  ipv4ToNumber,
+  nodeIpv6,
+  numberToIpv4,
+  parseIpv4Range,
+} from '../protocol/addresses.ts'
 import { toBase32 } from '../protocol/base32.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { EnrolReply } from '../protocol/http.ts'
@@ -28,6 +34,7 @@ import type { Env } from './env.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { MeshFanout } from './mesh-fanout.ts'
 import { MeshLog, type MeshUpdate } from './mesh-log.ts'
+import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
 
 export interface Enrolment {
@@ -58,7 +65,12 @@ export interface NodeRecord {
   readonly createdAt: number
   readonly removed: boolean
   readonly quarantine: string | undefined
+  /** Whether its owner waits for a new identity key of it. */
+  readonly rotating: boolean
 }
+
+/** An offline node may take a day to hear that it is asked. */
+const ROTATION_ALLOWED_MS = 24 * 60 * 60_000
 
 export interface Registration {
   readonly node: NodeId
@@ -129,34 +141,47 @@ export class Fleet extends DurableObject<Env> {
     const now = Date.now()
     this.#sql.transaction(() => {
       this.#sql.run('UPDATE nodes SET removed_at = ?, mesh = 0 WHERE id = ?', now, node.id)
-      const { ipv4 } = this.#row(node.id) ?? { ipv4: 0 }
-      releaseAddress(this.#sql, ipv4, now)
-      if (node.mesh) this.#log.append(node.id)
+      releaseAddress(this.#sql, ipv4ToNumber(node.ipv4), now)
+      this.#changed(node.id, node.mesh)
     })
-    const shard = shardName(node.id, this.#shards)
-    await Promise.all([
-      callObject(this.env.SESSION_SHARD, shard, (stub) => stub.revoke(node.id)),
-      this.#fanout.changed({ urgent: true }),
-    ])
+    await this.#settle(node.id)
     return node
   }
 
-  /** Holds a node: its sessions end, its requests are refused, and its peers drop it, until it is released. */
-  async quarantine(id: NodeId, reason: string): Promise<void> {
-    await this.#hold(id, reason)
+  /** Holds a node: its sessions end, its requests are refused, and its peers drop it, until it is released (`reason` null). */
+  async hold(id: NodeId, reason: string | null): Promise<void> {
+    const node = this.node(id)
+    if (node === undefined || node.removed) return
+    this.#sql.transaction(() => {
+      this.#sql.run('UPDATE nodes SET quarantine = ? WHERE id = ?', reason, id)
+      this.#changed(id, node.mesh)
+    })
+    await this.#settle(id)
   }
 
-  async release(id: NodeId): Promise<void> {
-    await this.#hold(id, null)
+  /** Lets the node change its identity key, and asks it to, now or when it is next here. */
+  async allowRotation(id: NodeId): Promise<void> {
+    this.#sql.run('UPDATE nodes SET rotation_until = ? WHERE id = ?', Date.now() + ROTATION_ALLOWED_MS, id)
+    await this.#callShardOf(id, (shard) => shard.askForRotation(id))
   }
 
-  /** The old key has signed for the new one, and the new one for itself; the node stays who it is. */
+  /**
+   * The old key has signed for the new one, and the new one for itself; the node stays who it is. Only while its owner has asked for it:
+   * whoever has copied a key must not be able to take the node over with it.
+   */
   async rotateIdentity(id: NodeId, identity: IdentityKey): Promise<Result<IdentityKey, Refusal>> {
     const owner = await this.nodeOfKey(identity)
-    if (owner !== undefined)
-      return owner.id === id && owner.identity === identity ? ok(identity) : err(refusal('E_KEY_IN_USE'))
-    this.#sql.run('UPDATE nodes SET identity_key = ? WHERE id = ?', identity, id)
-    await callObject(this.env.SESSION_SHARD, shardName(id, this.#shards), (stub) => stub.forget(id))
+    if (owner?.id === id && owner.identity === identity) return ok(identity)
+    if (owner !== undefined) return err(refusal('E_KEY_IN_USE'))
+    const changed = this.#sql.first(
+      `UPDATE nodes SET identity_key = ?, rotation_until = NULL
+       WHERE id = ? AND removed_at IS NULL AND quarantine IS NULL AND rotation_until > ? RETURNING id`,
+      identity,
+      id,
+      Date.now(),
+    )
+    if (changed === undefined) return err(refusal('E_ROTATION_NOT_ASKED'))
+    await this.#callShardOf(id, (shard) => shard.forget(id))
     return ok(identity)
   }
 
@@ -181,7 +206,12 @@ export class Fleet extends DurableObject<Env> {
     return this.#log.since(at)
   }
 
-  position(): MeshPosition {
+  /** Once a minute: finishes what could not be finished at once. @returns the newest place, for the shards to compare. */
+  async sweep(): Promise<MeshPosition> {
+    for (const { node_id } of this.#sql.all<{ node_id: NodeId }>('SELECT node_id FROM unsettled LIMIT 100')) {
+      await this.#settle(node_id)
+    }
+    await this.#fanout.flush()
     return this.#log.position
   }
 
@@ -215,7 +245,7 @@ export class Fleet extends DurableObject<Env> {
       `INSERT INTO nodes (id, name, identity_key, wg_key, sealing_key, ipv4, tags, agent, created_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
-      this.#freeName(enrolment.name),
+      this.#freeName(enrolment.name, id),
       enrolment.identity,
       enrolment.wg,
       enrolment.seal,
@@ -229,31 +259,38 @@ export class Fleet extends DurableObject<Env> {
     return ok(this.#reply(row))
   }
 
-  async #hold(id: NodeId, reason: string | null): Promise<void> {
-    const row = this.#row(id)
-    if (row === undefined || row.removed_at !== null || row.quarantine === reason) return
-    this.#sql.transaction(() => {
-      this.#sql.run('UPDATE nodes SET quarantine = ? WHERE id = ?', reason, id)
-      if (row.mesh === 1) this.#log.append(id)
-    })
-    const shard = shardName(id, this.#shards)
-    await Promise.all([
-      callObject(this.env.SESSION_SHARD, shard, (stub) =>
-        reason === null ? stub.welcomeBack(id) : stub.hold(id),
-      ),
-      this.#fanout.changed({ urgent: true }),
-    ])
+  /** Call in the transaction that changes the node. */
+  #changed(id: NodeId, inMesh: boolean): void {
+    this.#sql.run('INSERT INTO unsettled (node_id) VALUES (?) ON CONFLICT DO NOTHING', id)
+    if (inMesh) this.#log.append(id)
   }
 
-  /** Cloud images share host names: the second `gpu` becomes `gpu-2`. */
-  #freeName(wanted: NodeName): NodeName {
-    const taken = (name: string) =>
-      this.#sql.first('SELECT 1 AS one FROM nodes WHERE name = ? AND removed_at IS NULL', name) !== undefined
-    if (!taken(wanted)) return wanted
-    for (let suffix = 2; ; suffix++) {
-      const name = `${wanted.slice(0, 56).replace(/-+$/, '')}-${suffix}`
-      if (!taken(name)) return NodeName.parse(name)
+  /** Tells the node's shard and peers what the registry says; what fails here is tried again by the sweep. */
+  async #settle(id: NodeId): Promise<void> {
+    const node = this.node(id)
+    if (node === undefined) return
+    await Promise.all([
+      this.#callShardOf(id, (shard) => {
+        if (node.removed) return shard.revoke(id)
+        return node.quarantine === undefined ? shard.welcomeBack(id) : shard.hold(id)
+      }),
+      this.#fanout.changed({ urgent: true }),
+    ])
+    this.#sql.run('DELETE FROM unsettled WHERE node_id = ?', id)
+  }
+
+  #callShardOf<P>(id: NodeId, work: (shard: DurableObjectStub<SessionShard>) => P): Promise<Awaited<P>> {
+    return callObject(this.env.SESSION_SHARD, shardName(id, this.#shards), work)
+  }
+
+  /** Cloud images share host names: the second `gpu` takes some of its id with it, which needs no search for a free number. */
+  #freeName(wanted: NodeName, id: NodeId): NodeName {
+    for (const letters of [0, 4, 26]) {
+      const name =
+        letters === 0 ? wanted : `${wanted.slice(0, 36).replace(/-+$/, '')}-${id.slice(0, letters)}`
+      if (this.nodeByName(NodeName.parse(name)) === undefined) return NodeName.parse(name)
     }
+    throw new Error('a name that ends in the whole node id is taken')
   }
 
   #row(id: NodeId): NodeRow | undefined {
@@ -276,6 +313,7 @@ export class Fleet extends DurableObject<Env> {
       createdAt: row.created_at,
       removed: row.removed_at !== null,
       quarantine: row.quarantine ?? undefined,
+      rotating: (row.rotation_until ?? 0) > Date.now(),
     }
   }
 

@@ -5,11 +5,14 @@ import { count } from './counters.ts'
 import type { MeshUpdate } from './mesh-log.ts'
 import type { Sessions } from './sessions.ts'
 
+/** Publications come at most every 250 ms; one that is overtaken three times is left to the sweep. */
+const RESYNC_TRIES = 3
+
 export class MeshDelivery {
   readonly #sessions: Sessions
-  readonly #changesSince: (at: MeshPosition) => Promise<MeshUpdate>
+  readonly #changesSince: (at: MeshPosition | undefined) => Promise<MeshUpdate>
 
-  constructor(sessions: Sessions, changesSince: (at: MeshPosition) => Promise<MeshUpdate>) {
+  constructor(sessions: Sessions, changesSince: (at: MeshPosition | undefined) => Promise<MeshUpdate>) {
     this.#sessions = sessions
     this.#changesSince = changesSince
   }
@@ -29,13 +32,19 @@ export class MeshDelivery {
   }
 
   /** For a socket that a publication passed by. */
-  async catchUp(socket: WebSocket): Promise<void> {
-    const at = this.#sessions.get(socket)?.mesh
-    if (at === undefined) return
-    const update = await this.#changesSince(at)
-    // A publication may have brought it further meanwhile.
-    const place = this.#sessions.get(socket)?.mesh
-    if (place !== undefined && place.epoch === at.epoch && place.seq === at.seq) this.send(socket, update)
+  catchUp(socket: WebSocket): Promise<void> {
+    return this.resync(socket, this.#sessions.get(socket)?.mesh)
+  }
+
+  /** From the place the node says it has, which a publication may overtake while the answer is fetched: then it is fetched again. */
+  async resync(socket: WebSocket, at: MeshPosition | undefined): Promise<void> {
+    for (let tried = 0; tried < RESYNC_TRIES; tried++) {
+      const before = this.#sessions.get(socket)?.mesh
+      if (before === undefined) return
+      const update = await this.#changesSince(at)
+      const now = this.#sessions.get(socket)?.mesh
+      if (now?.epoch === before.epoch && now.seq === before.seq) return this.send(socket, update)
+    }
   }
 
   send(socket: WebSocket, update: MeshUpdate): void {

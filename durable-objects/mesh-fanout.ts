@@ -15,6 +15,8 @@ export class MeshFanout {
   readonly #publish: PublishToShard
   /** What each shard was last given; one that has no listener is dropped until a node registers there. */
   readonly #delivered: Map<string, number>
+  /** How often nodes have registered there: an answer "nobody listens" is only believed if nobody came while it was on its way. */
+  readonly #registrations = new Map<string, number>()
   #windowOpen = false
   #pending = false
 
@@ -26,6 +28,7 @@ export class MeshFanout {
 
   /** Call when a node of that shard registers for the mesh, with the place it is given. */
   listens(shard: string): void {
+    this.#registrations.set(shard, (this.#registrations.get(shard) ?? 0) + 1)
     if (!this.#delivered.has(shard)) this.#delivered.set(shard, this.#log.position.seq)
   }
 
@@ -48,9 +51,10 @@ export class MeshFanout {
         const update = updates.get(seq) ?? this.#log.since({ epoch, seq })
         updates.set(seq, update)
         this.#delivered.set(shard, head)
+        const registrations = this.#registrations.get(shard)
         try {
           const listens = await this.#publish(shard, { epoch, seq }, update)
-          if (!listens && this.#delivered.get(shard) === head) this.#delivered.delete(shard)
+          if (!listens && this.#registrations.get(shard) === registrations) this.#delivered.delete(shard)
         } catch (error) {
           this.#delivered.set(shard, seq)
           console.warn({ event: 'mesh_publish_failed', shard, error: String(error) })

@@ -4,7 +4,7 @@ import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { NodeRecord } from './fleet.ts'
-import { claimedNode, goneAt, type ProvenRequest, verifyProof, verifySignature } from './proof.ts'
+import { claimedNode, goneAt, isTimely, type ProvenRequest, verifyProof, verifySignature } from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */
@@ -20,6 +20,8 @@ export class NodeAuthenticator {
   readonly #replays: ReplayCache
   readonly #load: (id: NodeId) => Promise<NodeRecord | undefined>
   readonly #known = new Map<NodeId, KnownNode>()
+  /** Raised by each change in the registry: what was being loaded at that moment may be old. */
+  #changes = 0
 
   constructor(replays: ReplayCache, load: (id: NodeId) => Promise<NodeRecord | undefined>) {
     this.#replays = replays
@@ -49,7 +51,8 @@ export class NodeAuthenticator {
     const claimed = claimedNode(jwt)
     const node = claimed.ok ? await this.node(claimed.value) : undefined
     const claims = node && (await verifySignature(jwt, node.key))
-    if (!claims?.ok) return false
+    // An untimely one is refused anyway, and would lie in the cache for as long as it claims to live.
+    if (!claims?.ok || !isTimely(claims.value, Date.now())) return false
     this.#replays.admit(claims.value.jti, goneAt(claims.value), Date.now())
     return true
   }
@@ -57,14 +60,16 @@ export class NodeAuthenticator {
   async node(id: NodeId): Promise<KnownNode | undefined> {
     const known = this.#known.get(id)
     if (known !== undefined && Date.now() - known.loadedAt < KEEP_MS) return known
+    const changes = this.#changes
     const record = await this.#load(id)
     if (record === undefined) return undefined
     const loaded = { record, key: await importIdentityKey(record.identity), loadedAt: Date.now() }
-    this.#known.set(id, loaded)
+    if (changes === this.#changes) this.#known.set(id, loaded)
     return loaded
   }
 
   forget(id: NodeId): void {
+    this.#changes += 1
     this.#known.delete(id)
   }
 }

@@ -61,7 +61,11 @@ export async function verifySignature(jwt: string, key: CryptoKey): Promise<Resu
 /** When the proof is refused for its age, in Unix ms: until then its id must be remembered. */
 export const goneAt = (claims: ProofClaims): number => claims.exp * 1000 + PROOF_CLOCK_TOLERANCE_MS
 
-function isTimely({ iat, exp }: ProofClaims, now: number): boolean {
+/** Whether something signed at `iat` (Unix seconds) is as young as a proof must be. */
+export const isRecent = (iat: number, now: number): boolean =>
+  isTimely({ iat, exp: iat + PROOF_LIFETIME_MS / 1000 }, now)
+
+export function isTimely({ iat, exp }: Pick<ProofClaims, 'iat' | 'exp'>, now: number): boolean {
   const issued = iat * 1000
   const expires = exp * 1000
   return (

@@ -18,6 +18,7 @@ import {
 import { type NodeId, SessionId } from '../protocol/ids.ts'
 import {
   HEARTBEAT_INTERVAL_MS,
+  MAX_SOCKETS_PER_NODE,
   MAX_VIOLATIONS,
   OFFLINE_AFTER_MS,
   REGISTER_TIMEOUT_MS,
@@ -78,18 +79,23 @@ export class SessionShard extends DurableObject<Env> {
 
   /** The session upgrade; the Worker has found this shard from what the proof claims, the proof itself is checked here. */
   override async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url)
     const authenticated = await this.authenticate(request.headers.get('claw-proof') ?? '', {
       method: request.method,
-      path: new URL(request.url).pathname,
+      path: url.pathname + url.search,
       bodyHash: request.headers.get('claw-body-hash') ?? '',
     })
     if (!authenticated.ok)
       return problemResponse(authenticated.error, request.headers.get('claw-request-id') ?? '')
+    const { node } = authenticated.value
+    if (this.ctx.getWebSockets(node.id).length >= MAX_SOCKETS_PER_NODE) {
+      return problemResponse({ code: 'E_RATE_LIMITED' }, request.headers.get('claw-request-id') ?? '')
+    }
     const { 0: client, 1: server } = new WebSocketPair()
     const now = Date.now()
     this.#sessions.open(server, {
-      v: 1,
-      node: authenticated.value.node.id,
+      v: 2,
+      node: node.id,
       session: SessionId.parse(crypto.randomUUID()),
       proof: authenticated.value.jti,
       openedAt: now,
@@ -175,11 +181,11 @@ export class SessionShard extends DurableObject<Env> {
     this.#authenticator.forget(node)
   }
 
-  /** Asks the node for a new identity key. @returns whether it is here to hear it. */
-  askForRotation(node: NodeId): boolean {
+  /** Asks the node for a new identity key; one that is not here is asked when it registers. */
+  askForRotation(node: NodeId): void {
+    this.#authenticator.forget(node)
     const live = this.ctx.getWebSockets(node).filter((socket) => this.#sessions.get(socket)?.state === 'live')
     for (const socket of live) sendFrame(socket, { type: 'rotate_identity' })
-    return live.length > 0
   }
 
   presence(nodes: readonly NodeId[]): Presence[] {
@@ -218,7 +224,8 @@ export class SessionShard extends DurableObject<Env> {
       case 'mesh_resync':
         if (this.#sessions.get(socket)?.mesh === undefined)
           return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')
-        return this.#mesh.send(socket, await this.#fleet((fleet) => fleet.changesSince(frame.at)))
+        if (!this.#sessions.mayResync(socket, Date.now())) return this.#violation(socket, 'E_FRAME_RATE')
+        return this.#mesh.resync(socket, frame.at)
       default:
         return frame satisfies never
     }
@@ -237,6 +244,8 @@ export class SessionShard extends DurableObject<Env> {
       await this.#audit(id, 'session.intercepted', 'E_CHANNEL')
       return this.#refuse(socket, 'E_CHANNEL', CLOSE.intercepted)
     }
+    if (this.#isOvertaken(id, opened.openedAt))
+      return this.#refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)
     if (!this.#sessions.advance(id, frame.generation, Date.now())) return this.#quarantine(id)
 
     const { agent, mesh, at, generation } = frame
@@ -264,6 +273,7 @@ export class SessionShard extends DurableObject<Env> {
       gateway,
       ...(replaced && { replaced: true }),
     })
+    if (node.record.rotating) sendFrame(socket, { type: 'rotate_identity' })
     if (!mesh) return
     this.#mesh.send(socket, update)
     // What was published while the fleet was answering passed this socket by.
@@ -274,8 +284,7 @@ export class SessionShard extends DurableObject<Env> {
   async #quarantine(node: NodeId): Promise<void> {
     const reason = 'two machines use its identity: a session came with a generation that was used before'
     await this.#audit(node, 'node.quarantine', reason)
-    await this.#fleet((fleet) => fleet.quarantine(node, reason))
-    this.hold(node)
+    await this.#fleet((fleet) => fleet.hold(node, reason))
   }
 
   async #audit(node: NodeId, action: string, reason: string): Promise<void> {
@@ -300,6 +309,14 @@ export class SessionShard extends DurableObject<Env> {
         await callObject(this.env.SESSION_SHARD, shard, (stub) => stub.deliver(from, part))
       }),
     )
+  }
+
+  /** A socket opened earlier whose register was long on its way is no clone, only late. */
+  #isOvertaken(node: NodeId, openedAt: number): boolean {
+    return this.ctx.getWebSockets(node).some((socket) => {
+      const session = this.#sessions.get(socket)
+      return session?.state === 'live' && session.openedAt > openedAt
+    })
   }
 
   /** The newest session is the node; older ones are told so and closed. */

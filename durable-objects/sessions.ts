@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from '../protocol/http.ts'
 import type { NodeId } from '../protocol/ids.ts'
-import { FRAME_BURST, FRAMES_PER_SECOND } from '../protocol/limits.ts'
+import { FRAME_BURST, FRAMES_PER_SECOND, RESYNC_BURST, RESYNCS_PER_SECOND } from '../protocol/limits.ts'
 import { type Attachment, readAttachment, updateAttachment } from './attachment.ts'
 import { leaseStatus } from './presence.ts'
 import type { Migration, Sql } from './sql.ts'
@@ -32,6 +32,7 @@ export class Sessions {
   readonly #sql: Sql
   readonly #attachments = new WeakMap<WebSocket, Attachment>()
   readonly #buckets = new WeakMap<WebSocket, TokenBucket>()
+  readonly #resyncs = new WeakMap<WebSocket, TokenBucket>()
 
   constructor(ctx: DurableObjectState, sql: Sql) {
     this.#ctx = ctx
@@ -119,6 +120,13 @@ export class Sessions {
   mayReceive(socket: WebSocket, now: number): boolean {
     const bucket = this.#buckets.get(socket) ?? new TokenBucket(FRAME_BURST, FRAMES_PER_SECOND)
     this.#buckets.set(socket, bucket)
+    return bucket.take(now)
+  }
+
+  /** A whole map for a frame of a few bytes: seldom enough that a node cannot make this object send without end. */
+  mayResync(socket: WebSocket, now: number): boolean {
+    const bucket = this.#resyncs.get(socket) ?? new TokenBucket(RESYNC_BURST, RESYNCS_PER_SECOND)
+    this.#resyncs.set(socket, bucket)
     return bucket.take(now)
   }
 

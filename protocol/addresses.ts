@@ -25,6 +25,14 @@ export function parseIpv4Range(cidr: string): Ipv4Range | undefined {
   return { cidr, first: network + 1, last: network + size - 2 }
 }
 
+const PRIVATE_RANGES = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10']
+
+/** Inside RFC 1918, or RFC 6598's shared space. */
+export const isPrivateRange = ({ first, last }: Ipv4Range): boolean =>
+  PRIVATE_RANGES.map(parseIpv4Range).some(
+    (range) => range !== undefined && first >= range.first && last <= range.last,
+  )
+
 export const ipv4ToNumber = (address: Ipv4): number =>
   address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0)
 

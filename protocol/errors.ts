@@ -47,7 +47,10 @@ export const ERRORS = {
   },
   E_TLS_VERSION: { status: 426, title: 'This gateway wants TLS 1.2 or newer.' },
   E_RATE_LIMITED: { status: 429, title: 'Too many requests; try again after the time in Retry-After.' },
-  E_NODE_OFFLINE: { status: 409, title: 'The node is not connected; try again when it is.' },
+  E_ROTATION_NOT_ASKED: {
+    status: 403,
+    title: 'Nobody asked this node for a new identity key; its owner can with `claw node rotate-identity`.',
+  },
   E_NODE_REMOVED: { status: 403, title: 'This node was removed; join again with a new identity.' },
 
   // enrolment
@@ -92,6 +95,10 @@ export const ERRORS = {
   E_SECRET_NOT_FOUND: { status: 404, title: 'There is no secret of that name.' },
   E_SECRET_DENIED: { status: 403, title: 'This node may not read that secret.' },
   E_SECRET_TOO_LARGE: { status: 413, title: 'A secret value is at most 1 MiB.' },
+  E_SECRETS_TOO_LARGE: {
+    status: 413,
+    title: 'These secrets are together more than 4 MiB; fetch them in parts.',
+  },
   E_SECRET_CORRUPT: { status: 500, title: 'The stored secret cannot be decrypted.' },
 } as const satisfies Record<string, ErrorKind>
 

@@ -97,8 +97,9 @@ export const GatewayProof = z.strictObject({
 export type GatewayProof = z.infer<typeof GatewayProof>
 
 const Settings = z.strictObject({
-  heartbeatMs: z.int().min(1_000),
-  telemetryMs: z.int().min(1_000),
+  /** At most ten minutes: a timer longer than 2^31 ms fires at once. */
+  heartbeatMs: z.int().min(1_000).max(600_000),
+  telemetryMs: z.int().min(1_000).max(600_000),
 })
 
 const code = z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])

@@ -140,10 +140,14 @@ const SealedSecret = z.object({ name: SecretName, version: z.int().positive(), s
 
 /** POST /v1/node/secrets, signed by the node: all of the names, or an error. */
 export const NodeSecretsBody = z.strictObject({
-  names: z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH),
+  names: z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH).refine(isDistinct, 'each name once'),
 })
 export const NodeSecretsReply = z.object({ fleet: FleetId, items: z.array(SealedSecret) })
 export type NodeSecretsReply = z.infer<typeof NodeSecretsReply>
+
+function isDistinct(names: readonly string[]): boolean {
+  return new Set(names).size === names.length
+}
 
 /** POST /v1/secrets/NAME/read: an administrator's read, sealed to a key made for this one request. */
 export const SecretReadBody = z.strictObject({

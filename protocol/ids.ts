@@ -45,7 +45,8 @@ export type TokenId = z.infer<typeof TokenId>
 export const SessionId = z.uuid().brand<'SessionId'>()
 export type SessionId = z.infer<typeof SessionId>
 
-const PUBLIC_KEY = /^[A-Za-z0-9_-]{43}$/
+/** 32 bytes have exactly one form: the last of 43 characters carries four bits, and its two others are zero. Without that, one key has four names. */
+const PUBLIC_KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 /** Ed25519 public key, 32 bytes in unpadded base64url. */
 export const IdentityKey = z.string().regex(PUBLIC_KEY, '32 bytes in base64url').brand<'IdentityKey'>()
 export type IdentityKey = z.infer<typeof IdentityKey>

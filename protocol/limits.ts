@@ -59,6 +59,14 @@ export const MAX_SIGNALS_PER_FRAME = 48
 export const FRAME_BURST = 120
 export const FRAMES_PER_SECOND = 20
 
+/** Maps a session may ask for anew, in a burst and a second: a gap is rare, and each answer may be megabytes. */
+export const RESYNC_BURST = 3
+export const RESYNCS_PER_SECOND = 1 / 30
+/** Sockets of one node at a time: the one in use, the one it replaces, and room for an unlucky reconnect. The platform holds 32 768 an object. */
+export const MAX_SOCKETS_PER_NODE = 8
+/** Bytes of all secrets in one answer: they are in memory together, several times over, in an isolate of 128 MB. */
+export const MAX_FETCH_BYTES = 4 * 1024 * 1024
+
 /** Requests of one credential: an agent makes a few a minute, a job at its start a few dozen, a script of an administrator hundreds. */
 export const REQUESTS_PER_CREDENTIAL = { burst: 1000, perSecond: 200 } as const
 /** Refused credentials from one address prefix: an office that holds a stale token is slowed, a guesser is stopped. */

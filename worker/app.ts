@@ -3,6 +3,7 @@ import { Hono } from 'hono'
 import { ConfigError, readConfig } from '../durable-objects/config.ts'
 import { problemResponse } from '../durable-objects/problem.ts'
 import { type GatewayEnv, RefusedError } from './context.ts'
+import { tlsMinimum } from './middleware/tls-minimum.ts'
 import { tlsOnly } from './middleware/tls-only.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { enrolRoutes } from './routes/enrol.ts'
@@ -26,6 +27,8 @@ app.use(async function configured(c, next) {
   c.set('config', await readConfig(c.env))
   await next()
 })
+
+app.use(tlsMinimum)
 
 app.get('/healthz', (c) => c.json({ status: 'ok' }))
 app.route('/metrics', metricRoutes)

@@ -14,7 +14,7 @@ export default {
 
   async scheduled(_controller, env): Promise<void> {
     const { shards } = await readConfig(env)
-    const position = await callObject(env.FLEET, FLEET_OBJECT, (fleet) => fleet.position())
+    const position = await callObject(env.FLEET, FLEET_OBJECT, (fleet) => fleet.sweep())
     const names = allShardNames(shards)
     const swept = await Promise.allSettled(
       names.map((name) => callObject(env.SESSION_SHARD, name, (shard) => shard.sweep(position))),

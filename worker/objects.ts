@@ -15,4 +15,5 @@ export const callShardOf = <P>(
   c: GatewayContext,
   node: NodeId,
   work: (shard: DurableObjectStub<SessionShard>) => P,
-): Promise<Awaited<P>> => callObject(c.env.SESSION_SHARD, shardName(node, c.var.config.shards), work)
+  options?: { readonly tries?: number },
+): Promise<Awaited<P>> => callObject(c.env.SESSION_SHARD, shardName(node, c.var.config.shards), work, options)

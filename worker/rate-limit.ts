@@ -22,7 +22,7 @@ export function limitRefusals(c: GatewayContext): void {
 
 /** IPv4 by /24, IPv6 by /48. Only Cloudflare's own header is to be believed, and only where Cloudflare has set it. */
 function addressPrefix(c: GatewayContext): string | undefined {
-  if (c.req.raw.cf === undefined) return undefined
+  if (!c.var.config.behindCloudflare) return undefined
   const address = c.req.header('cf-connecting-ip')
   if (address === undefined) return undefined
   return address.includes(':')

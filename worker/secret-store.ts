@@ -29,6 +29,8 @@ export interface StoredSecret {
   readonly version: number
   readonly keyVersion: number
   readonly policy: StoredPolicy
+  /** Of the frame. */
+  readonly bytes: number
 }
 
 /** Seals and stores the next version. @param policy absent keeps the one there is; a new secret then allows nobody. */
@@ -70,17 +72,18 @@ export async function putSecret(
 /** What is known of these secrets; one that does not exist is not in the answer. */
 export async function findSecrets({ DB }: Stores, names: readonly SecretName[]): Promise<StoredSecret[]> {
   const { results } = await DB.prepare(
-    `SELECT s.name, s.version, s.allow_tags, s.allow_nodes, v.key_version FROM secrets s
+    `SELECT s.name, s.version, s.allow_tags, s.allow_nodes, v.key_version, LENGTH(v.frame) AS bytes FROM secrets s
      JOIN secret_versions v ON v.name = s.name AND v.version = s.version
      WHERE s.deleted_at IS NULL AND s.name IN (${names.map(() => '?').join(', ')})`,
   )
     .bind(...names)
-    .all<SecretRow & { key_version: number }>()
+    .all<SecretRow & { key_version: number; bytes: number }>()
   return results.map((row) => ({
     name: row.name,
     version: row.version,
     keyVersion: row.key_version,
     policy: policyOf(row),
+    bytes: row.bytes,
   }))
 }
 

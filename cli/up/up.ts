@@ -70,7 +70,12 @@ async function serve(
     host: options.host,
     port,
     tls,
-    bindings: { ...keys.bindings, GATEWAY_ORIGINS: origins.join(' '), GATEWAY_CA: tls.ca.toString() },
+    bindings: {
+      ...keys.bindings,
+      EDGE: 'embedded',
+      GATEWAY_ORIGINS: origins.join(' '),
+      GATEWAY_CA: tls.ca.toString(),
+    },
     stateDirectory,
     log: (line) => process.stderr.write(`${line}\n`),
     onWorkerd(workerd) {

@@ -3,7 +3,7 @@ import { SignJWT } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { randomId } from '../../crypto/bytes.ts'
 import { tokenHash } from '../../crypto/identity.ts'
-import { EnrolReply, TokenList } from '../../protocol/http.ts'
+import { AuditList, EnrolReply, TokenList } from '../../protocol/http.ts'
 import { NodeName } from '../../protocol/ids.ts'
 import { admin, call, createToken, enrolled, migrate, ORIGIN, refusalOf, TestNode } from './support.ts'
 
@@ -51,7 +51,9 @@ describe('enrolment', () => {
     const replies = await Promise.all(
       answers.filter((a) => a.ok).map(async (a) => EnrolReply.parse(await a.json())),
     )
-    expect(new Set(replies.map(({ name }) => name))).toEqual(new Set(['rush', 'rush-2', 'rush-3']))
+    const names = replies.map(({ name }) => name)
+    expect(names.filter((name) => name === 'rush')).toHaveLength(1)
+    expect(replies.filter(({ id, name }) => name === `rush-${id.slice(0, 4)}`)).toHaveLength(2)
     expect(new Set(replies.map(({ ipv4 }) => ipv4)).size).toBe(3)
   })
 
@@ -133,6 +135,34 @@ describe('enrolment', () => {
       status: 409,
       code: 'E_KEY_IN_USE',
     })
+  })
+
+  it('takes a key in its one form only, and none of low order', async () => {
+    const token = await createToken()
+    const stray = async (change: (node: TestNode) => object) => {
+      const node = await TestNode.make()
+      const claims = { ...(await claimsOf(node, token)), ...change(node) }
+      return refusalOf(
+        await node.presentEnrolment(token, await node.identity.signEnrolment(claims, ORIGIN, Date.now())),
+      )
+    }
+    const refused = { status: 400, code: 'E_ENROL_INVALID' }
+    const nextLetter = (key: string) => key.slice(0, 42) + String.fromCharCode(key.charCodeAt(42) + 1)
+    expect(await stray(({ wg }) => ({ wg: nextLetter(wg) }))).toEqual(refused)
+    expect(await stray(({ seal }) => ({ seal: nextLetter(seal) }))).toEqual(refused)
+    expect(await stray(() => ({ wg: 'A'.repeat(43) }))).toEqual(refused)
+    expect(await stray(() => ({ seal: `AQ${'A'.repeat(41)}` }))).toEqual(refused)
+  })
+
+  it('is recorded as denied where the registry refuses it', async () => {
+    const node = await enrolled('twice-refused')
+    await admin('DELETE', '/v1/nodes/twice-refused')
+    expect(await refusalOf(await node.enrol(await createToken()))).toEqual({
+      status: 403,
+      code: 'E_NODE_REMOVED',
+    })
+    const { items } = AuditList.parse(await (await admin('GET', '/v1/audit?limit=2')).json())
+    expect(items[1]).toMatchObject({ action: 'node.enrol', outcome: 'denied', reason: 'E_NODE_REMOVED' })
   })
 
   it('names the wrong fields of a body, and echoes nothing', async () => {

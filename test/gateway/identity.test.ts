@@ -198,12 +198,26 @@ describe('a new identity key', () => {
     session.close()
   })
 
-  it('is only asked of a node that is there to hear it', async () => {
-    await enrolled('absent')
-    expect(await refusalOf(await admin('POST', '/v1/nodes/absent/rotate-identity', {}))).toEqual({
-      status: 409,
-      code: 'E_NODE_OFFLINE',
-    })
+  it('is taken only while its owner has asked for it, and the node hears of it when it comes', async () => {
+    const node = await enrolled('unasked')
+    const pair = (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as CryptoKeyPair
+    const x = toBase64Url(
+      new Uint8Array((await crypto.subtle.exportKey('raw', pair.publicKey)) as ArrayBuffer),
+    )
+    const send = async (iat: number) => {
+      const body = JSON.stringify({ request: await rotation(pair, x, { sub: node.id, aud: ORIGIN, iat }) })
+      const { jwt } = await node.proof('POST', '/v1/node/identity', body)
+      return call('/v1/node/identity', { method: 'POST', headers: { authorization: `Claw ${jwt}` }, body })
+    }
+    const now = Math.floor(Date.now() / 1000)
+    expect(await refusalOf(await send(now))).toEqual({ status: 403, code: 'E_ROTATION_NOT_ASKED' })
+    await admin('POST', '/v1/nodes/unasked/rotate-identity', {})
+    const session = await node.connect()
+    await session.next('rotate_identity')
+    expect((await refusalOf(await send(now - 3600))).code).toBe('E_PROOF_EXPIRED')
+    expect((await send(now)).status).toBe(200)
+    expect((await send(now)).status).toBe(401)
+    session.close()
   })
 })
 

@@ -121,6 +121,26 @@ describe('a secret', () => {
     expect(await readAsAdmin('empty')).toBe('')
   })
 
+  it('is not fetched twice at once, nor with more than the gateway can hold', async () => {
+    const node = await enrolled('s-bulk')
+    const value = new Uint8Array(1024 * 1024).fill(66)
+    const names = ['bulk-1', 'bulk-2', 'bulk-3', 'bulk-4']
+    for (const name of names) await put(name, value, '?allow-node=s-bulk')
+    expect((await refusalOf((await fetchSecrets(node, ['bulk-1', 'bulk-1'])).response)).code).toBe(
+      'E_BODY_INVALID',
+    )
+    expect((await refusalOf((await fetchSecrets(node, names)).response)).code).toBe('E_SECRETS_TOO_LARGE')
+    expect((await fetchSecrets(node, names.slice(1))).response.status).toBe(200)
+  })
+
+  it('is not sealed to a key that seals nothing', async () => {
+    await put('unsealable', 'x')
+    const body = { sealTo: 'A'.repeat(43), request: randomId() }
+    expect((await refusalOf(await admin('POST', '/v1/secrets/unsealable/read', body))).code).toBe(
+      'E_BODY_INVALID',
+    )
+  })
+
   it('is refused under a name against the rule, or for a node there is not', async () => {
     for (const name of ['Upper', '-a', 'a-', 'a.', 'a%20b', 'x'.repeat(254)]) {
       expect(await refusalOf(await put(name, 'v'))).toEqual({ status: 400, code: 'E_SECRET_NAME' })
@@ -130,7 +150,10 @@ describe('a secret', () => {
     expect(
       (
         await refusalOf(
-          await admin('POST', '/v1/secrets/nothing/read', { sealTo: 'A'.repeat(43), request: randomId() }),
+          await admin('POST', '/v1/secrets/nothing/read', {
+            sealTo: await x25519PublicKey(generateX25519()),
+            request: randomId(),
+          }),
         )
       ).code,
     ).toBe('E_SECRET_NOT_FOUND')

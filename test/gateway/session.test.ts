@@ -175,7 +175,7 @@ describe('presence', () => {
     expect((await show('silent')).status).toBe('suspect')
     await age(61_000)
     expect((await show('silent')).status).toBe('offline')
-    await shardOf(node).sweep(await env.FLEET.getByName('fleet:v1').position())
+    await shardOf(node).sweep(await env.FLEET.getByName('fleet:v1').sweep())
     expect((await session.next('error')).code).toBe('E_LEASE_EXPIRED')
     expect((await session.closed).code).toBe(4010)
   })

@@ -7,6 +7,9 @@ import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { callShardOf } from '../objects.ts'
 import { limitCredential, limitRefusals } from '../rate-limit.ts'
 
+/** A second try would find its own proof used. */
+const USED_UP_AT_ONCE = { tries: 1 }
+
 export const requireNode = createMiddleware<GatewayEnv>(async function requireNode(c, next) {
   const jwt = proofOf(c.req.header('authorization'))
   if (jwt === undefined) throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Claw <proof>`')
@@ -14,7 +17,12 @@ export const requireNode = createMiddleware<GatewayEnv>(async function requireNo
   const body = await readBytes(c)
   const { pathname, search } = new URL(c.req.url)
   const request = { method: c.req.method, path: pathname + search, bodyHash: await bodyHash(body) }
-  const authenticated = await callShardOf(c, claimed, (shard) => shard.authenticate(jwt, request))
+  const authenticated = await callShardOf(
+    c,
+    claimed,
+    (shard) => shard.authenticate(jwt, request),
+    USED_UP_AT_ONCE,
+  )
   if (!authenticated.ok) limitRefusals(c)
   const { node, jti } = orRefuse(authenticated)
   limitCredential(node.id)

@@ -7,12 +7,8 @@ import { readConfig } from '../../durable-objects/config.ts'
 import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
 import { revokeLeaked } from '../leaked-credentials.ts'
 
-/** What Cloudflare reports of TLS that is too old; a zone's own minimum is better, but is a setting somebody can forget. */
-const TOO_OLD = new Set(['TLSv1', 'TLSv1.0', 'TLSv1.1', 'SSLv3'])
-
 export const tlsOnly = createMiddleware<GatewayEnv>(async function tlsOnly(c, next) {
   if (new URL(c.req.url).protocol !== 'https:') return refusePlaintext(c)
-  if (TOO_OLD.has(String(c.req.raw.cf?.['tlsVersion'] ?? ''))) throw new RefusedError('E_TLS_VERSION')
   await next()
   // A 101 has immutable headers and no page to protect.
   if (c.res.status !== 101)

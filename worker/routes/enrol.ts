@@ -6,15 +6,16 @@ import { fromUtf8, utf8 } from '../../crypto/bytes.ts'
 import { enrolmentTranscript, signAsGateway } from '../../crypto/gateway-proof.ts'
 import { bodyHash, importIdentityKey, tokenHash } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
+import { isSafeX25519 } from '../../crypto/x25519.ts'
 import type { Enrolment } from '../../durable-objects/fleet.ts'
+import { isRecent } from '../../durable-objects/proof.ts'
 import { ENROL_JWT_TYPE, EnrolBody, EnrolClaims, type EnrolReply } from '../../protocol/http.ts'
 import { IdentityKey } from '../../protocol/ids.ts'
-import { PROOF_CLOCK_TOLERANCE_MS, PROOF_LIFETIME_MS } from '../../protocol/limits.ts'
 import { SIGNATURE_ALGORITHM } from '../../protocol/proof.ts'
 import { audit } from '../audit.ts'
 import { bearerToken } from '../bearer.ts'
 import { readJson } from '../body.ts'
-import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
+import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
 import { acceptToken, presentToken, redeemToken } from '../join-tokens.ts'
 import { callFleet } from '../objects.ts'
 import { limitRefusals } from '../rate-limit.ts'
@@ -37,9 +38,16 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     throw new RefusedError(presented.error.code)
   }
   const { identity, claims } = await verifyRequest(c, request, token)
+  if (!(await isSafeX25519(claims.wg)) || !(await isSafeX25519(claims.seal))) {
+    throw new RefusedError('E_ENROL_INVALID', 'a key is of low order')
+  }
   const existing = await callFleet(c, (fleet) => fleet.nodeOfKey(identity))
   const id = existing?.id ?? (await nodeIdOf(identity))
   const entry = { actor: `token:${presented.value.id}`, action: 'node.enrol', target: `node:${id}` }
+  if (existing?.removed) {
+    await audit(c, { ...entry, outcome: 'denied', reason: 'E_NODE_REMOVED' })
+    throw new RefusedError('E_NODE_REMOVED')
+  }
   const tags =
     existing === undefined
       ? await redeemToken(c.env.DB, presented.value, id, Date.now())
@@ -57,7 +65,12 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     agent: claims.agent,
     tags: tags.value,
   }
-  const answer = orRefuse(await callFleet(c, (fleet) => fleet.enrol(enrolment)))
+  const enrolled = await callFleet(c, (fleet) => fleet.enrol(enrolment))
+  if (!enrolled.ok) {
+    await audit(c, { ...entry, outcome: 'denied', reason: enrolled.error.code })
+    throw new RefusedError(enrolled.error.code, enrolled.error.detail)
+  }
+  const answer = enrolled.value
   const transcript = enrolmentTranscript(await bodyHash(utf8(request)), answer)
   const reply: EnrolReply = { ...answer, gateway: await signAsGateway(c.var.config.signing, transcript) }
   return c.json(reply)
@@ -82,10 +95,7 @@ async function verifyRequest(
   if (!c.var.config.origins.has(times.data.aud)) throw new RefusedError('E_PROOF_AUDIENCE')
   if (claims.data.token !== (await tokenHash(token)))
     throw new RefusedError('E_ENROL_INVALID', 'signed for another join token')
-  const age = Date.now() - times.data.iat * 1000
-  if (age < -PROOF_CLOCK_TOLERANCE_MS || age > PROOF_LIFETIME_MS + PROOF_CLOCK_TOLERANCE_MS) {
-    throw new RefusedError('E_PROOF_EXPIRED')
-  }
+  if (!isRecent(times.data.iat, Date.now())) throw new RefusedError('E_PROOF_EXPIRED')
   return { identity, claims: claims.data }
 }
 

@@ -3,6 +3,7 @@ import { Hono } from 'hono'
 import { compactVerify, decodeProtectedHeader } from 'jose'
 import { fromUtf8 } from '../../crypto/bytes.ts'
 import { importIdentityKey } from '../../crypto/identity.ts'
+import { isRecent } from '../../durable-objects/proof.ts'
 import { IdentityRotateBody, ROTATION_JWT_TYPE, RotationClaims } from '../../protocol/http.ts'
 import { IdentityKey } from '../../protocol/ids.ts'
 import { SIGNATURE_ALGORITHM } from '../../protocol/proof.ts'
@@ -20,6 +21,7 @@ export const nodeIdentityRoutes = new Hono<GatewayEnv>().post('/', requireNode, 
   const { key, claims } = introduced
   if (claims.sub !== node.id) throw new RefusedError('E_ENROL_INVALID', 'signed for another node')
   if (!config.origins.has(claims.aud)) throw new RefusedError('E_PROOF_AUDIENCE')
+  if (!isRecent(claims.iat, Date.now())) throw new RefusedError('E_PROOF_EXPIRED')
   await audit(c, {
     actor: `node:${node.id}`,
     action: 'node.identity_rotated',

@@ -2,6 +2,7 @@
 import { Hono } from 'hono'
 import { sealDelivery } from '../../crypto/delivery.ts'
 import { NodeSecretsBody, type NodeSecretsReply } from '../../protocol/http.ts'
+import { MAX_FETCH_BYTES } from '../../protocol/limits.ts'
 import { audit } from '../audit.ts'
 import { parseJson } from '../body.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
@@ -29,6 +30,8 @@ export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireNode, as
       reason: secret === undefined ? reason : `version ${secret.version}: ${reason}`,
     })),
   )
+  const bytes = verdicts.reduce((sum, { secret }) => sum + (secret?.bytes ?? 0), 0)
+  if (bytes > MAX_FETCH_BYTES) throw new RefusedError('E_SECRETS_TOO_LARGE')
   const items: NodeSecretsReply['items'] = []
   for (const { name, secret, allowed } of verdicts) {
     // One answer for "not there" and "not yours": names are not for nodes to guess at.

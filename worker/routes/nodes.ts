@@ -10,7 +10,7 @@ import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
 import { requireAdmin } from '../middleware/require-admin.ts'
-import { callFleet, callShardOf } from '../objects.ts'
+import { callFleet } from '../objects.ts'
 import { nextCursor, readPage } from '../page.ts'
 
 export const nodeRoutes = new Hono<GatewayEnv>()
@@ -37,20 +37,19 @@ export const nodeRoutes = new Hono<GatewayEnv>()
     const node = await findNode(c)
     const { reason } = await readJson(c, QuarantineBody)
     await audit(c, { actor: c.var.actor, action: 'node.quarantine', target: `node:${node.id}`, reason })
-    await callFleet(c, (fleet) => fleet.quarantine(node.id, reason))
+    await callFleet(c, (fleet) => fleet.hold(node.id, reason))
     return c.body(null, 204)
   })
   .post('/:name/release', async (c) => {
     const node = await findNode(c)
     await audit(c, { actor: c.var.actor, action: 'node.release', target: `node:${node.id}` })
-    await callFleet(c, (fleet) => fleet.release(node.id))
+    await callFleet(c, (fleet) => fleet.hold(node.id, null))
     return c.body(null, 204)
   })
   .post('/:name/rotate-identity', async (c) => {
     const node = await findNode(c)
     await audit(c, { actor: c.var.actor, action: 'node.rotate_identity', target: `node:${node.id}` })
-    if (!(await callShardOf(c, node.id, (shard) => shard.askForRotation(node.id))))
-      throw new RefusedError('E_NODE_OFFLINE')
+    await callFleet(c, (fleet) => fleet.allowRotation(node.id))
     return c.body(null, 204)
   })
 

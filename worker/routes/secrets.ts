@@ -2,6 +2,7 @@
 import { Hono } from 'hono'
 import { sealDelivery } from '../../crypto/delivery.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
+import { isSafeX25519 } from '../../crypto/x25519.ts'
 import { SecretPolicy, SecretReadBody, type SecretReadReply } from '../../protocol/http.ts'
 import { SecretName } from '../../protocol/ids.ts'
 import { MAX_SECRET_BYTES } from '../../protocol/limits.ts'
@@ -37,6 +38,7 @@ export const secretRoutes = new Hono<GatewayEnv>()
   .post('/:name/read', async (c) => {
     const name = readName(c.req.param('name'))
     const { sealTo, request } = await readJson(c, SecretReadBody)
+    if (!(await isSafeX25519(sealTo))) throw new RefusedError('E_BODY_INVALID', 'wrong or unknown: sealTo')
     const entry = { actor: c.var.actor, action: 'secret.read', target: `secret:${name}` }
     const [secret] = await findSecrets(c.env, [name])
     if (secret === undefined) {

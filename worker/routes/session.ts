@@ -18,7 +18,7 @@ export const sessionRoutes = new Hono<GatewayEnv>().get('/', async (c) => {
     'claw-body-hash': await bodyHash(new Uint8Array()),
     'claw-request-id': c.var.requestId,
   }
-  const response = await callShardOf(c, node, (shard) => shard.fetch(c.req.url, { headers }))
+  const response = await callShardOf(c, node, (shard) => shard.fetch(c.req.url, { headers }), { tries: 1 })
   if (response.status === 401 || response.status === 403) limitRefusals(c)
   // A response from an object has immutable headers; a refusal gets ours like any other answer.
   return response.status === 101 ? response : new Response(response.body, response)
