@@ -3,6 +3,7 @@ import { existsSync, globSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
+import { NODE_SETTINGS } from '../../agent/config/settings.ts'
 import { EXIT } from '../../host/user-error.ts'
 import { ERRORS } from '../../protocol/errors.ts'
 import { CLOSE, GatewayFrame, NodeFrame } from '../../protocol/frames.ts'
@@ -72,6 +73,18 @@ describe('docs/protocol.md', () => {
 })
 
 describe('docs/operations.md', () => {
+  test('settings of a node', () => {
+    const documented = rows(section(OPERATIONS, '## Configuration of a node')).map(
+      ([name, variables = '', flag]) => [code(name), variables.replaceAll('`', '').split(', '), code(flag)],
+    )
+    const actual = Object.entries(NODE_SETTINGS).map(([name, { env, ...setting }]) => [
+      name,
+      [...env],
+      'flag' in setting ? setting.flag : '',
+    ])
+    expect(documented).toEqual(actual)
+  })
+
   test('exit codes', () => {
     const documented = rows(section(OPERATIONS, '## Exit codes')).map(([number, name]) => [
       code(name),
