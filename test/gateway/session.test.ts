@@ -65,6 +65,14 @@ describe('the upgrade', () => {
     expect(await codeOf(jwt)).toBe('E_PROOF_REPLAYED')
   })
 
+  it('is refused to a node with more sockets than it has use for', async () => {
+    const node = await enrolled('hoarder')
+    const sessions = []
+    for (let i = 0; i < 8; i++) sessions.push(await node.open())
+    expect(await refusalOf(await node.upgrade())).toEqual({ status: 429, code: 'E_RATE_LIMITED' })
+    for (const session of sessions) session.close()
+  })
+
   it('admits a proof once under concurrency, and remembers it when the object was evicted', async () => {
     const node = await enrolled('racer')
     const { jwt } = await node.proof('GET', '/v1/session')
@@ -96,6 +104,24 @@ describe('the upgrade', () => {
   })
 })
 
+describe('a removal that did not reach the socket', () => {
+  it('is brought to it by the sweep', async () => {
+    const node = await enrolled('clinging')
+    const session = await node.connect({ mesh: false })
+    const fleet = env.FLEET.getByName('fleet:v1')
+    await runInDurableObject(fleet, (_, { storage }) => {
+      storage.sql.exec('UPDATE nodes SET removed_at = 1 WHERE id = ?', node.id)
+      storage.sql.exec('INSERT INTO unsettled (node_id) VALUES (?)', node.id)
+    })
+    await fleet.sweep()
+    await session.next('revoked')
+    expect((await session.closed).code).toBe(4003)
+    await runInDurableObject(fleet, (_, { storage }) => {
+      expect(storage.sql.exec('SELECT * FROM unsettled').toArray()).toEqual([])
+    })
+  })
+})
+
 describe('frames', () => {
   it.each([
     ['text that is no JSON', 'hello', 'E_FRAME_MALFORMED'],
@@ -116,6 +142,13 @@ describe('frames', () => {
     expect(await errorAfter(session, frame)).toBe(code)
     session.send(register)
     expect((await session.next('registered')).protocol).toBe(PROTOCOL_VERSION)
+    session.close()
+  })
+
+  it('refuses a node that asks for the whole map again and again', async () => {
+    const session = await (await enrolled('greedy')).connect()
+    for (let i = 0; i < 4; i++) session.send({ type: 'mesh_resync' })
+    expect((await session.next('error')).code).toBe('E_FRAME_RATE')
     session.close()
   })
 
