@@ -60,6 +60,18 @@ export class AdminClient {
     return this.#call(Nothing, 'DELETE', `/v1/nodes/${encodeURIComponent(name)}`)
   }
 
+  quarantineNode(name: string, body: { readonly reason: string }) {
+    return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/quarantine`, json(body))
+  }
+
+  releaseNode(name: string) {
+    return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/release`, json({}))
+  }
+
+  rotateNodeIdentity(name: string) {
+    return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-identity`, json({}))
+  }
+
   /** Without a policy, an existing secret keeps the one it has. */
   putSecret(
     name: string,

@@ -1,6 +1,8 @@
 /** `claw`: what the person in charge of a fleet types. */
 import { defineGroup, runMain } from '../host/command-line.ts'
+import { adminTokenCommands } from './commands/admin-token.ts'
 import { auditCommands } from './commands/audit.ts'
+import { gatewayKeyCommands } from './commands/gateway-key.ts'
 import { nodeCommands } from './commands/node.ts'
 import { secretCommands } from './commands/secret.ts'
 import { tokenCommands } from './commands/token.ts'
@@ -12,6 +14,14 @@ await runMain(
     summary: 'Looks after a fleet of GPU machines.',
     details: `Without --gateway it talks to the \`claw up\` that runs from this directory (.claw/run.json). Data goes to standard
 output, everything else to standard error; -o json prints data for programs.`,
-    commands: [upCommand, tokenCommands, nodeCommands, secretCommands, auditCommands],
+    commands: [
+      upCommand,
+      tokenCommands,
+      nodeCommands,
+      secretCommands,
+      auditCommands,
+      gatewayKeyCommands,
+      adminTokenCommands,
+    ],
   }),
 )

@@ -2,11 +2,19 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import type { OptionSpec } from '../host/options.ts'
 import { createPrivateFile, readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { endProcess, identify, isAlive, ProcessIdentity } from './up/processes.ts'
 
 export const DEFAULT_DIRECTORY = '.claw'
+/** Of the commands that work on the directory of a `claw up`. */
+export const directoryOption = {
+  type: 'string',
+  value: 'DIR',
+  default: DEFAULT_DIRECTORY,
+  help: 'where keys and databases are kept',
+} as const satisfies OptionSpec
 
 const RunFile = z.object({
   gateway: ProcessIdentity,

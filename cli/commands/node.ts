@@ -1,8 +1,8 @@
 /** `claw node`: the machines of the fleet. */
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
-import { outputOption } from '../../host/options.ts'
+import { outputOption, usageError } from '../../host/options.ts'
 import { ago, fields, printJson, printJsonList, table } from '../../host/output.ts'
-import type { NodeItem } from '../../protocol/http.ts'
+import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
 import { confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 
@@ -41,11 +41,54 @@ const rm = defineCommand({
   },
 })
 
+const quarantine = defineCommand({
+  name: 'quarantine',
+  summary: 'Hold a node: no session, no secrets, no peers, until it is released',
+  positionals: ['NAME'],
+  options: {
+    reason: { type: 'string', value: 'TEXT', default: 'by its owner', help: 'for the audit trail' },
+    ...connectionOptions,
+  },
+  async run({ options, positionals: { NAME } }) {
+    const body = QuarantineBody.safeParse({ reason: options.reason })
+    if (!body.success) throw usageError(`--reason: ${body.error.issues[0]?.message ?? 'not a reason'}`)
+    await withGateway(options, (client) => client.quarantineNode(NAME, body.data))
+    process.stderr.write(`node ${NAME} is in quarantine\n`)
+  },
+})
+
+const release = defineCommand({
+  name: 'release',
+  summary: 'Let a node out of quarantine',
+  details: `A node whose disk was copied is held together with its copy. Stop the copy first, and remove its state directory:
+the gateway would hold both again.`,
+  positionals: ['NAME'],
+  options: connectionOptions,
+  async run({ options, positionals: { NAME } }) {
+    await withGateway(options, (client) => client.releaseNode(NAME))
+    process.stderr.write(
+      `node ${NAME} is released; it tries again within ten minutes, or when it is restarted\n`,
+    )
+  },
+})
+
+const rotateIdentity = defineCommand({
+  name: 'rotate-identity',
+  summary: 'Have a node replace the key that it signs with; it stays who it is',
+  details: 'A node that is offline is asked when it is next here, within a day.',
+  positionals: ['NAME'],
+  options: connectionOptions,
+  async run({ options, positionals: { NAME } }) {
+    await withGateway(options, (client) => client.rotateNodeIdentity(NAME))
+    process.stderr.write(`node ${NAME} is asked for a new identity key\n`)
+  },
+})
+
 export const nodeCommands = defineGroup({
   name: 'node',
   plural: 'nodes',
   summary: 'The machines of the fleet',
-  commands: [ls, show, rm],
+  commands: [ls, show, rm, quarantine, release, rotateIdentity],
 })
 
 const nodeTable = (nodes: readonly NodeItem[], now: Date): string =>
@@ -56,6 +99,10 @@ const nodeTable = (nodes: readonly NodeItem[], now: Date): string =>
     { header: 'IPV6', value: ({ ipv6 }) => ipv6 },
     { header: 'TAGS', value: ({ tags }) => tags.join(',') },
     { header: 'LAST SEEN', value: ({ lastSeen }) => lastSeenText(lastSeen, now) },
+    // Only where there is one to tell of: a column that is always empty is noise.
+    ...(nodes.some(({ quarantine }) => quarantine !== undefined)
+      ? [{ header: 'QUARANTINE', value: ({ quarantine = '' }: NodeItem) => quarantine }]
+      : []),
   ])
 
 const describe = (node: NodeItem, now: Date): string =>
@@ -63,6 +110,7 @@ const describe = (node: NodeItem, now: Date): string =>
     ['name', node.name],
     ['id', node.id],
     ['status', node.status],
+    ...(node.quarantine === undefined ? [] : [['quarantine', node.quarantine] as const]),
     ['last seen', lastSeenText(node.lastSeen, now)],
     ['joined', ago(new Date(node.createdAt), now)],
     ['addresses', `${node.ipv4} ${node.ipv6}`],

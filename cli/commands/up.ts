@@ -1,7 +1,7 @@
 /** `claw up` on the command line. */
 import { once } from 'node:events'
 import { defineCommand } from '../../host/command-line.ts'
-import { DEFAULT_DIRECTORY } from '../run-file.ts'
+import { directoryOption } from '../run-file.ts'
 import type { Ready } from '../up/up.ts'
 
 export const upCommand = defineCommand({
@@ -10,12 +10,7 @@ export const upCommand = defineCommand({
   details: `The first run makes a CA, a server certificate, the keys and an admin token in the directory, all readable by
 you alone; later runs use them again. Only this machine is served unless --host says otherwise.`,
   options: {
-    dir: {
-      type: 'string',
-      value: 'DIR',
-      default: DEFAULT_DIRECTORY,
-      help: 'where keys and databases are kept',
-    },
+    dir: directoryOption,
     host: {
       type: 'string',
       value: 'ADDRESS',

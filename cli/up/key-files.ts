@@ -1,29 +1,45 @@
-/** The gateway's own secrets: keyring.json, gateway.jwk and admin.token, as the Worker is bound to them. */
-import { createPrivateKey, generateKeyPairSync, type JsonWebKey, randomBytes } from 'node:crypto'
+/** The gateway's own secrets: keyring.json, gateway.jwk, gateway-next.jwk and admin.token, as the Worker is bound to them. */
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { generateApiToken, hashApiToken } from '../../crypto/api-token.ts'
 import { Keyring } from '../../crypto/keyring.ts'
-import { damaged, keepText, readText } from './state-file.ts'
+import { writePrivateFile } from '../../host/private-file.ts'
+import { keepGatewayKey, nextGatewayKey } from './gateway-key.ts'
+import { damaged, keepText, noGateway, readText } from './state-file.ts'
 
 export interface KeyFiles {
   readonly adminTokenPath: string
-  readonly bindings: Readonly<Record<'MASTER_KEYRING' | 'GATEWAY_SIGNING_KEY' | 'ADMIN_TOKEN_HASH', string>>
+  readonly bindings: Readonly<
+    Record<'MASTER_KEYRING' | 'GATEWAY_SIGNING_KEY' | 'ADMIN_TOKEN_HASH', string>
+  > & {
+    readonly GATEWAY_NEXT_KEY?: string
+  }
 }
 
 /**
  * @param fresh false for a gateway that has served before: its secrets are lost with its keyring, which is therefore never made anew. The
- * other two are: to change the admin token, delete its file and restart.
+ * other two are.
  */
 export function keepKeyFiles(directory: string, { fresh }: { readonly fresh: boolean }): KeyFiles {
   const adminTokenPath = join(directory, 'admin.token')
+  const next = nextGatewayKey(directory)
   return {
     adminTokenPath,
     bindings: {
       MASTER_KEYRING: keepKeyring(join(directory, 'keyring.json'), fresh),
-      GATEWAY_SIGNING_KEY: keepSigningKey(join(directory, 'gateway.jwk')),
+      GATEWAY_SIGNING_KEY: keepGatewayKey(directory),
+      ...(next !== undefined && { GATEWAY_NEXT_KEY: next }),
       ADMIN_TOKEN_HASH: hashApiToken(keepToken(adminTokenPath)),
     },
   }
+}
+
+/** The old token is void when the gateway is next started. @returns where the new one is. */
+export function rotateAdminToken(directory: string): string {
+  const path = join(directory, 'admin.token')
+  if (readText(path) === undefined) throw noGateway(directory)
+  writePrivateFile(path, `${generateApiToken()}\n`)
+  return path
 }
 
 function keepKeyring(path: string, fresh: boolean): string {
@@ -32,18 +48,6 @@ function keepKeyring(path: string, fresh: boolean): string {
   const text = keepText(path, make)
   if (Keyring.parse(text) === undefined) throw damaged(path, 'it is not a keyring')
   return text
-}
-
-function keepSigningKey(path: string): string {
-  const make = () => JSON.stringify(generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }))
-  const text = keepText(path, make)
-  try {
-    const key = createPrivateKey({ key: JSON.parse(text) as JsonWebKey, format: 'jwk' })
-    if (key.asymmetricKeyType === 'ed25519') return text
-  } catch {
-    // Reported below, without the parser's words: they quote what they could not read.
-  }
-  throw damaged(path, 'it is not an Ed25519 private key')
 }
 
 function keepToken(path: string): string {

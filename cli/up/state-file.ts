@@ -14,6 +14,15 @@ export function keepText(path: string, make: () => string): string {
   return createPrivateFile(path, made) ? made : (readText(path) ?? made)
 }
 
+/** Of a command that changes what `claw up` has made, where it has made nothing. */
+export const noGateway = (directory: string): UserError =>
+  new UserError({
+    code: 'E_NO_GATEWAY',
+    message: `${directory} is not the directory of a gateway`,
+    fix: 'name it with --dir',
+    exitCode: EXIT.usage,
+  })
+
 /** Says which file, never what is in it. */
 export const damaged = (path: string, why: string): UserError =>
   new UserError({

@@ -1,5 +1,5 @@
 /** `claw up`: everything a gateway needs, made where it is missing, and the gateway itself until a signal ends it. */
-
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
 import { createServer, isIP } from 'node:net'
@@ -75,6 +75,7 @@ async function serve(
       EDGE: 'embedded',
       GATEWAY_ORIGINS: origins.join(' '),
       GATEWAY_CA: tls.ca.toString(),
+      GATEWAY_TLS_SPKI: spkiSha256(new X509Certificate(tls.chain), 'base64url'),
     },
     stateDirectory,
     log: (line) => process.stderr.write(`${line}\n`),

@@ -63,6 +63,8 @@ export class FakeGateway {
   readonly requests: string[] = []
   /** Every session upgrade is answered with this. */
   refusal: { readonly code: ErrorCode; readonly headers?: Record<string, string> } | undefined
+  /** Whether the owner has asked for a new identity key. */
+  rotationAsked = true
   /** Enrolments and rotations that are done and whose answer is then lost. */
   lostAnswers = 0
   /** Who signs as the gateway; an impostor has a key of their own. */
@@ -224,6 +226,8 @@ export class FakeGateway {
     const { request: jws } = IdentityRotateBody.parse(parse(body))
     const identity = await verifyRotation(jws, { node, origins: this.#origins })
     if (identity === undefined) return this.#refuse(response, 'E_ENROL_INVALID')
+    if (this.identities.get(node) !== identity && !this.rotationAsked)
+      return this.#refuse(response, 'E_ROTATION_NOT_ASKED')
     this.identities.set(node, identity)
     if (this.lostAnswers-- > 0) return void response.destroy()
     answer(response, 200, { identity })

@@ -1,0 +1,38 @@
+/** `claw gateway-key`: the key by which nodes know the gateway of this machine, and its succession. */
+import { resolve } from 'node:path'
+import { defineCommand, defineGroup } from '../../host/command-line.ts'
+import { directoryOption } from '../run-file.ts'
+import { announceGatewayKey, rotateGatewayKey } from '../up/gateway-key.ts'
+
+const announce = defineCommand({
+  name: 'announce',
+  summary: 'Make the next key, which nodes learn whenever they connect',
+  details: 'It is announced from the next start of `claw up`. Making it twice makes it once.',
+  options: { dir: directoryOption },
+  run({ options }) {
+    const key = announceGatewayKey(resolve(options.dir))
+    process.stderr.write('the next key is made; restart `claw up` to announce it\n')
+    process.stdout.write(`${key}\n`)
+  },
+})
+
+const rotate = defineCommand({
+  name: 'rotate',
+  summary: 'Put the announced key in force',
+  details: `Do it when every node has connected since the announcement. One that has not will take the gateway for an impostor and
+must join again. Join tokens that were made before are void.`,
+  options: { dir: directoryOption },
+  run({ options }) {
+    const key = rotateGatewayKey(resolve(options.dir))
+    process.stderr.write(
+      'the key is in force when `claw up` is restarted; the old one is kept as gateway-old.jwk\n',
+    )
+    process.stdout.write(`${key}\n`)
+  },
+})
+
+export const gatewayKeyCommands = defineGroup({
+  name: 'gateway-key',
+  summary: 'The key by which nodes know the gateway of this machine',
+  commands: [announce, rotate],
+})
