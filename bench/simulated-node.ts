@@ -3,13 +3,15 @@
  * benchmarks; a frame is looked at only as far as the benchmark needs, so that the load costs less than what it measures.
  */
 import { once } from 'node:events'
+import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { utf8 } from '../crypto/bytes.ts'
 import { Identity, tokenHash } from '../crypto/identity.ts'
 import { nodeIdOf } from '../crypto/node-id.ts'
 import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
-import { PING, PONG } from '../protocol/frames.ts'
+import { spkiSha256 } from '../host/pins.ts'
+import { PING, PONG, type RegisterFrame } from '../protocol/frames.ts'
 import { EnrolReply, NodeSecretsReply } from '../protocol/http.ts'
 import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
 import { PROTOCOL_VERSION } from '../protocol/version.ts'
@@ -30,6 +32,7 @@ export class SimulatedNode {
   readonly #wg: WireGuardKey
   readonly #seal: SealingKey
   #socket: WebSocket | undefined
+  #generation = 0
 
   acks = 0
   pongs = 0
@@ -85,8 +88,14 @@ export class SimulatedNode {
 
   /** Opens the session; resolves when registered. */
   async connect(options: { readonly mesh: boolean }): Promise<void> {
-    const socket = this.#gateway.webSocket('/v1/session', await this.#authorization('GET', '/v1/session', ''))
+    const { headers, jti } = await this.#prove('GET', '/v1/session', '')
+    const socket = this.#gateway.webSocket('/v1/session', headers)
     this.#socket = socket
+    let spki = ''
+    socket.on('upgrade', ({ socket }) => {
+      const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
+      if (certificate !== undefined) spki = spkiSha256(certificate, 'base64url')
+    })
     const registered = new Promise<void>((resolve, reject) => {
       socket.on('message', (data) => {
         const text = data.toString()
@@ -107,7 +116,14 @@ export class SimulatedNode {
     registered.catch(() => undefined)
     await Promise.race([once(socket, 'open'), registered])
     socket.send(
-      JSON.stringify({ type: 'register', protocol: PROTOCOL_VERSION, agent: 'bench/1', mesh: options.mesh }),
+      JSON.stringify({
+        type: 'register',
+        protocol: PROTOCOL_VERSION,
+        agent: 'bench/1',
+        mesh: options.mesh,
+        generation: ++this.#generation,
+        channel: await this.#identity.signChannel({ jti, spki }),
+      } satisfies RegisterFrame),
     )
     await registered
   }
@@ -127,7 +143,7 @@ export class SimulatedNode {
     await this.#gateway.call(NodeSecretsReply, {
       method: 'POST',
       path,
-      headers: await this.#authorization('POST', path, body),
+      headers: (await this.#prove('POST', path, body)).headers,
       body,
     })
   }
@@ -136,12 +152,16 @@ export class SimulatedNode {
     this.#socket?.terminate()
   }
 
-  async #authorization(method: string, path: string, body: string): Promise<Record<string, string>> {
+  async #prove(
+    method: string,
+    path: string,
+    body: string,
+  ): Promise<{ headers: Record<string, string>; jti: string }> {
     const origin = this.#gateway.url.origin
-    const { jwt } = await this.#identity.signProof(
+    const { jwt, jti } = await this.#identity.signProof(
       { node: this.id, origin, method, path, body: utf8(body) },
       Date.now(),
     )
-    return { authorization: `Claw ${jwt}` }
+    return { headers: { authorization: `Claw ${jwt}` }, jti }
   }
 }
