@@ -36,7 +36,7 @@ export function isRuntimesOwn(status: number, bytes: Buffer): boolean {
   const text = bytes.toString('latin1')
   if (status === 501) return !/^(GET|POST)\b/.test(text)
   const host = /^host:[ \t]*(.*?)[ \t]*\r?$/im.exec(text)?.[1] ?? ''
-  return status === 500 && !URL.canParse(`https://${host}/`)
+  return status === 500 && !/^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?$/i.test(host)
 }
 
 /** Statuses of whatever came back before the connection ended, or for as long as anybody would wait. */
