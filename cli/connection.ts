@@ -1,9 +1,16 @@
-/** Where the gateway is, whom to trust and with which token: from flags, else the environment, else a `claw up` in this directory. */
+/**
+ * Where the gateway is, whom to trust and with which token: from flags, else the environment, else a `claw up` in this directory. All of it
+ * is checked before a socket opens, and whatever is wrong is told at once (R8).
+ */
 import { readCaFile } from '../host/ca-file.ts'
+import { ConfigProblems } from '../host/config-problems.ts'
 import { GatewayConnection } from '../host/gateway-connection.ts'
 import { type GatewayUrl, parseGatewayUrl } from '../host/gateway-url.ts'
 import type { OptionSpecs } from '../host/options.ts'
+import { type Pin, parsePin } from '../host/pins.ts'
 import { readPrivateFile } from '../host/private-file.ts'
+import { checkPinnedUrl, requireTls } from '../host/require-tls.ts'
+import { readSettings, type Setting, type SettingSpecs } from '../host/settings.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { AdminClient } from './admin-client.ts'
 import { DEFAULT_DIRECTORY, readRunFile } from './run-file.ts'
@@ -15,19 +22,36 @@ export const connectionOptions = {
     help: 'https://HOST[:PORT], else CLAW_GATEWAY, else the `claw up` of this directory',
   },
   ca: { type: 'string', value: 'FILE', help: 'the only CA to trust, in PEM, else CLAW_CA' },
+  fingerprint: {
+    type: 'string',
+    multiple: true,
+    value: 'SHA256',
+    help: 'only this public key, of the gateway or its CA, will do, else CLAW_FINGERPRINT',
+  },
   'token-file': { type: 'string', value: 'FILE', help: 'file with the admin token, else CLAW_TOKEN_FILE' },
 } as const satisfies OptionSpecs
 
 export interface ConnectionOptions {
-  readonly gateway: string | undefined
-  readonly ca: string | undefined
-  readonly 'token-file': string | undefined
+  readonly gateway?: string | undefined
+  readonly ca?: string | undefined
+  readonly fingerprint?: readonly string[] | undefined
+  readonly 'token-file'?: string | undefined
 }
+
+const SETTINGS = {
+  gateway: { kind: 'text', env: ['CLAW_GATEWAY'], flag: '--gateway' },
+  ca: { kind: 'text', env: ['CLAW_CA'], flag: '--ca' },
+  fingerprint: { kind: 'list', env: ['CLAW_FINGERPRINT'], flag: '--fingerprint' },
+  token_file: { kind: 'text', env: ['CLAW_TOKEN_FILE'], flag: '--token-file' },
+  require_tls: { kind: 'boolean', env: ['CLAW_REQUIRE_TLS'] },
+} as const satisfies SettingSpecs
 
 interface Place {
   readonly url: GatewayUrl
+  /** PEM. */
   readonly ca: string | undefined
-  readonly tokenFile: string
+  readonly pins: readonly Pin[]
+  readonly token: string
 }
 
 /** Runs `use` with a client and closes its connections afterwards, so that the program can end. */
@@ -35,10 +59,10 @@ export async function withGateway<T>(
   options: ConnectionOptions,
   use: (client: AdminClient) => Promise<T>,
 ): Promise<T> {
-  const { url, ca, tokenFile } = findGateway(options, process.env)
-  const connection = new GatewayConnection({ url, ca: ca === undefined ? undefined : readCaFile(ca) })
+  const { token, ...place } = findGateway(options, process.env)
+  const connection = new GatewayConnection(place)
   try {
-    return await use(new AdminClient(connection, readToken(tokenFile)))
+    return await use(new AdminClient(connection, token))
   } finally {
     connection.close()
   }
@@ -46,15 +70,42 @@ export async function withGateway<T>(
 
 /** The CA of a local gateway goes with its address only: another gateway is not judged by it. */
 function findGateway(options: ConnectionOptions, env: NodeJS.ProcessEnv): Place {
-  const gateway = options.gateway ?? env['CLAW_GATEWAY']
-  const ca = options.ca ?? env['CLAW_CA']
-  const tokenFile = options['token-file'] ?? env['CLAW_TOKEN_FILE']
-  if (gateway !== undefined)
-    return { url: parseGatewayUrl(gateway), ca, tokenFile: tokenFile ?? missingToken() }
+  const problems = new ConfigProblems()
+  const { 'token-file': token_file, ...others } = options
+  const { gateway, ca, fingerprint, require_tls, ...settings } = readSettings(
+    SETTINGS,
+    { env, prefix: 'CLAW_', otherVariables: ['CLAW_DEBUG'], flags: { ...others, token_file } },
+    problems,
+  )
+  const check = <V, R>(name: string, setting: Setting<V> | undefined, parse: (value: V) => R) =>
+    setting && problems.attempt({ setting: name, source: setting.source }, () => parse(setting.value))
 
-  const local = readRunFile(DEFAULT_DIRECTORY)
-  if (local?.url === undefined) throw noGateway()
-  return { url: parseGatewayUrl(local.url), ca: ca ?? local.ca, tokenFile: tokenFile ?? local.adminTokenFile }
+  check('require_tls', require_tls, requireTls)
+  const local = gateway === undefined ? localGateway() : undefined
+  const url = check('gateway', gateway ?? local?.url, parseGatewayUrl)
+  const pem = check('ca', ca ?? local?.ca, readCaFile)
+  const pins = fingerprint?.value.flatMap(
+    (pin) => check('fingerprint', fingerprint, () => parsePin(pin)) ?? [],
+  )
+  check('ca', gateway && ca, () => checkPinnedUrl(gateway?.value))
+  check('fingerprint', gateway && fingerprint, () => checkPinnedUrl(gateway?.value))
+  const token = check('token_file', settings.token_file ?? local?.tokenFile, readToken)
+  problems.throwIfAny()
+  if (url === undefined) throw noGateway()
+  if (token === undefined) throw missingToken()
+  return { url, ca: pem, pins: pins ?? [], token }
+}
+
+function localGateway() {
+  const run = readRunFile(DEFAULT_DIRECTORY)
+  if (run?.url === undefined) return undefined
+  const { url, ca, adminTokenFile } = run
+  const source = `${DEFAULT_DIRECTORY}/run.json`
+  return {
+    url: { value: url, source },
+    ca: { value: ca, source },
+    tokenFile: { value: adminTokenFile, source },
+  }
 }
 
 function readToken(path: string): string {
@@ -70,14 +121,13 @@ function readToken(path: string): string {
   })
 }
 
-function missingToken(): never {
-  throw new UserError({
+const missingToken = (): UserError =>
+  new UserError({
     code: 'E_TOKEN_FILE',
     message: 'no admin token is given',
     fix: 'name its file with --token-file FILE or CLAW_TOKEN_FILE',
     exitCode: EXIT.auth,
   })
-}
 
 const noGateway = (): UserError =>
   new UserError({

@@ -53,8 +53,7 @@ async function start(): Promise<number> {
 /** Joins through `clawnode`, as any machine does, with a token for this one use. */
 async function joinThisMachine(gateway: string): Promise<boolean> {
   const tokenFile = join(DEFAULT_DIRECTORY, 'join.token')
-  const options = { gateway: undefined, ca: undefined, 'token-file': undefined }
-  const { token } = await withGateway(options, (client) => client.createToken({ ttlMs: 60_000 }))
+  const { token } = await withGateway({}, (client) => client.createToken({ ttlMs: 60_000 }))
   writePrivateFile(tokenFile, token)
   try {
     const joining = launch(CLAWNODE, [

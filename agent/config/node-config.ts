@@ -6,9 +6,10 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readCaFile } from '../../host/ca-file.ts'
 import { ConfigProblems } from '../../host/config-problems.ts'
-import { type GatewayUrl, isPlaintext, parseGatewayUrl } from '../../host/gateway-url.ts'
+import { type GatewayUrl, parseGatewayUrl } from '../../host/gateway-url.ts'
 import { type Pin, parsePin } from '../../host/pins.ts'
 import { checkPrivateDirectory, checkPrivateFile } from '../../host/private-file.ts'
+import { checkPinnedUrl, requireTls } from '../../host/require-tls.ts'
 import { readSettings, type Setting, type Settings } from '../../host/settings.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { NodeName } from '../../protocol/ids.ts'
@@ -91,10 +92,9 @@ function validate(
   const pins = gateway_cert_fingerprint?.value.flatMap(
     (pin) => check('gateway_cert_fingerprint', gateway_cert_fingerprint, () => parsePin(pin)) ?? [],
   )
-  if (settings.gateway_url !== undefined && isPlaintext(settings.gateway_url.value)) {
-    check('gateway_ca_cert', gateway_ca_cert, nothingToPin)
-    check('gateway_cert_fingerprint', gateway_cert_fingerprint, nothingToPin)
-  }
+  const url = settings.gateway_url?.value
+  check('gateway_ca_cert', gateway_ca_cert, () => checkPinnedUrl(url))
+  check('gateway_cert_fingerprint', gateway_cert_fingerprint, () => checkPinnedUrl(url))
 
   const { dir = { value: stateDirectory(env), source: 'default' } } = settings
   const directory = resolve(dir.value)
@@ -133,24 +133,6 @@ export const stateDirectory = (env: NodeJS.ProcessEnv): string =>
 function checkStateDirectory(directory: string): void {
   socketPath(directory)
   checkPrivateDirectory(directory)
-}
-
-/** There is no plaintext port to speak to, so the opt-out of the original could only hand tokens and keys to somebody else. */
-function requireTls(value: boolean): void {
-  if (value) return
-  throw invalid(
-    'E_REQUIRE_TLS',
-    'false is not offered: no gateway has a plaintext port, so nothing but a leak could come of it',
-    'remove it, and give a gateway with its own CA as gateway_ca_cert',
-  )
-}
-
-function nothingToPin(): never {
-  throw invalid(
-    'E_PIN_WITHOUT_TLS',
-    'there is no certificate to check without TLS',
-    'use https:// in gateway_url',
-  )
 }
 
 /** A node and its keys belong to the gateway it has joined; another one needs another directory. */
