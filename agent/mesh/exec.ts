@@ -3,6 +3,7 @@
  * reach a log by way of an error (M-3).
  */
 import { spawn } from 'node:child_process'
+import { delimiter, isAbsolute } from 'node:path'
 
 const TIMEOUT_MS = 10_000
 /** Ten thousand peers are 2 MB of `wg show dump`. */
@@ -52,11 +53,12 @@ export const systemCommands: Commands = { run, launch }
 /** 24 characters of a key's alphabet, in whatever encoding, are more than a message needs. */
 const withoutKeys = (text: string): string => text.replace(/[A-Za-z0-9+/_=-]{24,}/g, '[REDACTED]')
 
-/** Nothing of the agent's own environment, messages in one language, and the tools also where only root's PATH has them. */
-const environment = () => ({
-  PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/bin:/sbin:/bin`,
-  LC_ALL: 'C',
-})
+/** Nothing of the agent's own environment, and messages in one language. */
+const environment = () => ({ PATH: searchPath(process.env['PATH']), LC_ALL: 'C' })
+
+/** Where only root's PATH has them, too; and never in the current directory, which an empty or a relative entry would mean. */
+const searchPath = (path = ''): string =>
+  [...path.split(delimiter).filter(isAbsolute), '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(delimiter)
 
 function run(program: string, args: readonly string[], input?: Uint8Array): Promise<Uint8Array> {
   // Node's pipes to a child are sockets, and a socket cannot be opened as /dev/stdin: `cat` makes a true pipe of it.

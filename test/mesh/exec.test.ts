@@ -1,8 +1,14 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { CommandError, systemCommands } from '../../agent/mesh/exec.ts'
 import { generateX25519 } from '../../crypto/x25519.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
 
+const EXEC = join(import.meta.dirname, '../../agent/mesh/exec.ts')
 const { run, launch } = systemCommands
 const text = async (output: Promise<Uint8Array>) => Buffer.from(await output).toString()
 const sh = (script: string, input?: Uint8Array) => run('sh', ['-c', script, 'sh'], input)
@@ -53,6 +59,30 @@ describe('running a command', () => {
 
   test('ends a command that prints without end', async () => {
     expect((await failure(run('cat', ['/dev/zero']))).failure).toBe('too much output')
+  })
+
+  test.each([
+    ['no PATH', undefined],
+    ['an empty PATH', ''],
+    ['empty and relative entries', ':.:bin::/usr/bin:'],
+  ])('never runs what lies in the current directory, with %s', async (_, path) => {
+    const directory = temporaryDirectory()
+    mkdirSync(join(directory, 'bin'))
+    for (const name of ['claw-here', 'bin/claw-here'])
+      writeFileSync(join(directory, name), '#!/bin/sh\necho executed\n', { mode: 0o755 })
+    const script = `
+      import { systemCommands } from ${JSON.stringify(EXEC)}
+      const tell = (how) => (output) => console.log(how, String(output))
+      for (const input of [undefined, new Uint8Array()])
+        await systemCommands.run('claw-here', [], input).then(tell('ran'), tell('refused'))
+      await systemCommands.launch('claw-here', []).then(tell('ran'), tell('refused'))`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: directory,
+      env: path === undefined ? {} : { PATH: path },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const refused = 'refused CommandError: claw-here is not installed\n'
+    expect(await textOf(child.stdout)).toBe(refused.repeat(3))
   })
 
   test('hands nothing of its own environment on', async () => {
