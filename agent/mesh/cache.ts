@@ -1,5 +1,5 @@
 /** What a restarted agent needs to reach its peers while the gateway is away. The caller keeps the text, readable by its user alone. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { Endpoint, NodeId } from '../../protocol/ids.ts'
 import { MeshMap } from './map.ts'
 

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
+import { type RefusedPeer, RefusedPeers } from './refused-peers.ts'
 import type { WireGuardDevice } from './wg.ts'
 
 interface Options {
@@ -15,17 +16,23 @@ interface Options {
   readonly clock: Clock
 }
 
+interface Followed {
+  readonly reachable: number
+  readonly learned: boolean
+  readonly refused: readonly RefusedPeer[]
+}
+
 export class DevicePeers {
   readonly #options: Options
+  readonly #refused: RefusedPeers
 
   constructor(options: Options) {
     this.#options = options
+    this.#refused = new RefusedPeers(options.clock)
   }
 
-  /** @returns how many are reachable, and whether any was reached where it never was before. */
-  async follow(
-    peers: readonly MeshPeer[],
-  ): Promise<{ readonly reachable: number; readonly learned: boolean }> {
+  /** @returns how many are reachable, whether any was reached where it never was before, and which ones `wg` does not take. */
+  async follow(peers: readonly MeshPeer[]): Promise<Followed> {
     const { fleet, device, paths, clock } = this.#options
     const actual = await this.#read()
     const plans = peers.map((peer) => {
@@ -39,11 +46,14 @@ export class DevicePeers {
       endpoint,
       keepalive,
     }))
-    await device.apply(reconcile(desired, [...actual.values()]))
+    const steps = reconcile(desired, [...actual.values()])
+    const put = this.#refused.select(steps.put)
+    this.#refused.note(put, await device.apply({ ...steps, put }))
     for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.tried(peer.id)
     return {
       reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
+      refused: this.#refused.among(peers),
     }
   }
 

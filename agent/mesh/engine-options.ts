@@ -39,6 +39,6 @@ export interface MeshStatus {
   readonly position: MeshPosition | undefined
   readonly peers: readonly PeerStatus[]
   readonly ignoredSignals: IgnoredSignals
-  /** Why the interface is not as it should be; undefined if it is. */
+  /** Why the interface is not as it should be, or which peers cannot be on it; undefined if all is well. */
   readonly lastError: string | undefined
 }

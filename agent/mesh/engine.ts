@@ -6,10 +6,11 @@
  */
 import type { BlockList } from 'node:net'
 import { UserError } from '../../host/user-error.ts'
-import { fleetIpv6Prefix, nodeIpv6 } from '../../protocol/addresses.ts'
+import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 import type { Timer } from '../clock.ts'
+import { type Acceptance, acceptPeers } from './accepted-peers.ts'
 import { Announcer } from './announcer.ts'
 import { emptyCache, formatCache, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
@@ -17,11 +18,13 @@ import { DevicePeers } from './device-peers.ts'
 import { ownEndpoints } from './endpoints.ts'
 import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
+import { requireFleetRange } from './fleet-range.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { PeerPaths } from './peer-paths.ts'
+import { describeRefused } from './refused-peers.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
 import { WireGuardDevice } from './wg.ts'
@@ -32,6 +35,7 @@ const IDLE_TICK_MS = 10_000
 
 export class MeshEngine {
   readonly #options: MeshEngineOptions
+  readonly #fleetRange: Ipv4Range
   readonly #fleetRanges: BlockList
   readonly #interface: MeshInterface
   readonly #devicePeers: DevicePeers
@@ -41,6 +45,9 @@ export class MeshEngine {
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   #map = new MeshMap()
+  #accepted: Acceptance = { peers: new Map(), refused: [] }
+  /** Why some peers are not on the interface; undefined if all are. */
+  #leftOut: string | undefined
   /** False after a failure: the interface may be gone, and is looked after before anything else. */
   #interfaceUp = false
   #reachable = 0
@@ -48,9 +55,11 @@ export class MeshEngine {
   #started = false
   #stopped = false
 
+  /** @throws UserError if the gateway's address range is not one to route to a mesh. */
   constructor(options: MeshEngineOptions) {
     const { fleet, self, clock, commands, backend, listenPort, log } = options
     this.#options = options
+    this.#fleetRange = requireFleetRange(fleet.ipv4Range, self.ipv4)
     const ipv6Range = fleetIpv6Prefix(fleet.id)
     this.#fleetRanges = ranges(fleet.ipv4Range, ipv6Range)
     const device = new WireGuardDevice(commands, options.iface)
@@ -69,7 +78,7 @@ export class MeshEngine {
       fleet: fleet.id,
       self: self.id,
       sealingKey: self.sealing.privateKey,
-      now: () => clock.now(),
+      clock,
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
@@ -89,7 +98,7 @@ export class MeshEngine {
 
   /** As last seen, at most some seconds ago. */
   get reachability(): { readonly peers: number; readonly reachable: number } {
-    return { peers: this.#peers().length, reachable: this.#reachable }
+    return { peers: this.#accepted.peers.size, reachable: this.#reachable }
   }
 
   /**
@@ -105,6 +114,7 @@ export class MeshEngine {
     const { map, known } = cache ?? emptyCache()
     this.#map = map
     this.#paths.restore(known)
+    this.#accept()
     await this.#locate()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
@@ -116,14 +126,15 @@ export class MeshEngine {
 
   /** After `gap` the caller asks the gateway for a resync from `position`. */
   applyChanges(changes: MeshChanges): FoldResult {
-    const before = this.#map.peers
+    const { peers: mapBefore } = this.#map
+    const { peers: before } = this.#accepted
     const result = this.#map.fold(changes)
-    if (this.#map.peers === before) {
+    if (this.#map.peers === mapBefore) {
       // An empty change still moves the place in the log.
       if (result === 'applied' && changes.more === undefined) this.#save.soon()
       return result
     }
-    this.#paths.forgetAllBut(this.#map.peers)
+    this.#accept()
     this.#save.soon()
     void this.#apply.request()
     this.#announcer.announce(
@@ -135,12 +146,12 @@ export class MeshEngine {
 
   /** Never throws: whoever can send a signal must not be able to stop the agent. */
   async onSignal(from: NodeId, sealed: string): Promise<void> {
-    const sender = this.#map.peers.get(from)
+    const sender = this.#accepted.peers.get(from)
     const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
-    if (sender === undefined || signal === undefined || !this.#map.peers.has(from)) return
-    this.#paths.hear(from, signal)
-    this.#save.soon()
-    void this.#apply.request()
+    if (sender === undefined || signal === undefined || !this.#accepted.peers.has(from)) return
+    const { moved, worthTrying } = this.#paths.hear(from, signal)
+    if (moved) this.#save.soon()
+    if (worthTrying) void this.#apply.request()
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
   }
 
@@ -162,7 +173,7 @@ export class MeshEngine {
       position: this.position,
       peers: await this.#devicePeers.status(this.#peers()),
       ignoredSignals: this.#signals.ignored,
-      lastError: this.#apply.lastError,
+      lastError: this.#apply.lastError ?? this.#leftOut,
     }
   }
 
@@ -176,12 +187,16 @@ export class MeshEngine {
     if (!keepInterface) await this.#interface.down()
   }
 
-  /** A map that named ourselves would make us our own peer. */
   #peers(): MeshPeer[] {
-    const { self } = this.#options
-    return [...this.#map.peers.values()].filter(
-      ({ id, wg }) => id !== self.id && wg !== self.wireguard.publicKey,
-    )
+    return [...this.#accepted.peers.values()]
+  }
+
+  /** The map has changed. */
+  #accept(): void {
+    const { fleet, self } = this.#options
+    this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
+    this.#paths.forgetAllBut(this.#accepted.peers)
+    this.#signals.forgetAllBut(this.#accepted.peers)
   }
 
   async #bringUp(): Promise<'created' | 'adopted'> {
@@ -198,11 +213,18 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    const { reachable, learned } = await this.#devicePeers.follow(this.#peers())
+    const { reachable, learned, refused } = await this.#devicePeers.follow(this.#peers())
     this.#interfaceUp = true
+    this.#noteLeftOut(describeRefused([...this.#accepted.refused, ...refused]))
     this.#reachable = reachable
     if (learned) this.#save.soon()
     this.#scheduleTick()
+  }
+
+  #noteLeftOut(problem: string | undefined): void {
+    if (problem !== undefined && problem !== this.#leftOut)
+      this.#options.log.warn('peers are left out of the mesh', { problem })
+    this.#leftOut = problem
   }
 
   #scheduleTick(): void {

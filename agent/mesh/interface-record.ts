@@ -4,7 +4,7 @@
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../../host/private-file.ts'
 
 const Content = z.strictObject({

@@ -1,5 +1,5 @@
 /** The mesh's interface with everything on it: key, port, addresses, MTU and the fleet's routes. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import type { Ipv4, Ipv6, WireGuardKey } from '../../protocol/ids.ts'

@@ -1,5 +1,5 @@
 /** Network links, by `ip`. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { CommandError, type Commands } from './exec.ts'
 
 const Links = z.array(

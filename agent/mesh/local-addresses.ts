@@ -1,5 +1,5 @@
 /** The addresses of this machine's interfaces. Read by `ip`, because Node does not tell a bridge from a card. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Commands } from './exec.ts'
 import type { Cidr } from './ip-ranges.ts'
 import { parseIpJson } from './link.ts'

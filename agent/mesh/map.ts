@@ -2,7 +2,7 @@
  * The mesh map as this node has it: a copy of the gateway's at one place of its change log. It goes forward only by changes that start
  * exactly there; anything else is a repetition, or a gap that asks for a resync.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { NodeId } from '../../protocol/ids.ts'
 import { type MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 

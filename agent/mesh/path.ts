@@ -46,9 +46,11 @@ export class PathSearch {
     this.#triedAt = undefined
   }
 
-  /** The peer was heard of: it is worth trying although the last round found nothing. */
-  wake(): void {
-    if (this.#roundDone) this.restart()
+  /** The peer was heard of: it is worth trying although the last round found nothing. @returns whether that was so. */
+  wake(): boolean {
+    if (!this.#roundDone) return false
+    this.restart()
+    return true
   }
 
   /** What to set now, if anything. `tried` must follow once it is set. */

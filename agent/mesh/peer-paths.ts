@@ -64,14 +64,22 @@ export class PeerPaths {
     return this.#paths.get(id)?.known?.at
   }
 
-  hear(id: NodeId, { endpoints, at }: Signal): void {
+  /**
+   * What need not be kept when the endpoints are the same is the time alone: whoever repeats that signal after a restart says nothing new.
+   * @returns whether the endpoints are others, and whether there is something to try at once.
+   */
+  hear(id: NodeId, { endpoints, at }: Signal): { readonly moved: boolean; readonly worthTrying: boolean } {
     const before = this.#paths.get(id)?.known
     // Elsewhere, the peer is hardly where it was reached last.
     const moved = before === undefined || String(before.endpoints) !== String(endpoints)
     const { self, clock } = this.#options
+    const { search } = this.#path(id)
+    // During a search somebody looks every second anyway.
+    const searching = search.isActive(clock.elapsed())
     const notBefore = self > id ? clock.elapsed() + YIELD_MS : undefined
     this.#learn(id, { ...(moved ? {} : before), endpoints, at }, notBefore)
-    this.#path(id).search.wake()
+    const woken = search.wake()
+    return { moved, worthTrying: moved || (woken && !searching) }
   }
 
   plan(id: NodeId, actual: ActualPeer | undefined): PathPlan {

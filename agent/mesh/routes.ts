@@ -1,5 +1,5 @@
 /** The machine's routes, and whether the fleet's ranges would get in their way. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import type { Commands } from './exec.ts'
 import { overlap, parseCidr } from './ip-ranges.ts'

@@ -4,36 +4,47 @@ import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
 import type { Endpoint, FleetId, NodeId } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
+import type { Clock } from '../clock.ts'
+import { SenderLimit } from './sender-limit.ts'
 
 export interface SealedSignal {
   readonly to: NodeId
   readonly sealed: string
 }
 
-/** Signals that were not heeded, by reason. */
-export interface IgnoredSignals {
+/** A clock may be wrong, but one that is this wrong would make every later signal of its node look old. */
+const MAX_AHEAD_MS = 10 * 60_000
+
+interface Counts {
   /** Not in our map, or no longer. */
-  readonly unknownSender: number
-  readonly unreadable: number
+  unknownSender: number
+  /** More than a peer has reason to send. */
+  tooMany: number
+  unreadable: number
   /** Late or repeated. */
-  readonly old: number
+  old: number
+  /** Of a time that is still to come. */
+  early: number
 }
+/** Signals that were not heeded, by reason; a reason there never was is absent. */
+export type IgnoredSignals = Readonly<Partial<Counts>>
 
 interface Options {
   readonly fleet: FleetId
   readonly self: NodeId
   readonly sealingKey: Awaited<ReturnType<typeof importSealingKey>>
-  /** Unix milliseconds. */
-  readonly now: () => number
+  readonly clock: Pick<Clock, 'now' | 'elapsed'>
 }
 
 export class Signals {
   readonly #options: Options
-  readonly #ignored = { unknownSender: 0, unreadable: 0, old: 0 }
+  readonly #limit: SenderLimit
+  readonly #ignored: Partial<Counts> = {}
   #lastAt = 0
 
   constructor(options: Options) {
     this.#options = options
+    this.#limit = new SenderLimit(options.clock)
   }
 
   get ignored(): IgnoredSignals {
@@ -63,11 +74,17 @@ export class Signals {
     lastAt: () => number | undefined,
   ): Promise<Signal | undefined> {
     if (sender === undefined) return this.#ignore('unknownSender')
-    const { fleet, self, sealingKey } = this.#options
+    if (!this.#limit.admit(sender.id)) return this.#ignore('tooMany')
+    const { fleet, self, sealingKey, clock } = this.#options
     const opened = await openSignal(sealingKey, sealed, { fleet, from: sender.id, to: self }, sender.seal)
     if (!opened.ok) return this.#ignore('unreadable')
     if (opened.value.at <= (lastAt() ?? Number.NEGATIVE_INFINITY)) return this.#ignore('old')
+    if (opened.value.at > clock.now() + MAX_AHEAD_MS) return this.#ignore('early')
     return opened.value
+  }
+
+  forgetAllBut(peers: ReadonlyMap<NodeId, unknown>): void {
+    this.#limit.forgetAllBut(peers)
   }
 
   async #sealFor(peer: MeshPeer, signal: Signal): Promise<SealedSignal> {
@@ -80,12 +97,12 @@ export class Signals {
 
   /** Strictly rising, so that of two signals in one millisecond the second is not taken for a repetition. */
   #nextAt(): number {
-    this.#lastAt = Math.max(this.#options.now(), this.#lastAt + 1)
+    this.#lastAt = Math.max(this.#options.clock.now(), this.#lastAt + 1)
     return this.#lastAt
   }
 
-  #ignore(reason: keyof IgnoredSignals): undefined {
-    this.#ignored[reason]++
+  #ignore(reason: keyof Counts): undefined {
+    this.#ignored[reason] = (this.#ignored[reason] ?? 0) + 1
     return undefined
   }
 }

@@ -2,13 +2,19 @@
 import { base64UrlToBase64, utf8 } from '../../crypto/bytes.ts'
 import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import type { WireGuardKey } from '../../protocol/ids.ts'
-import type { Commands } from './exec.ts'
+import { CommandError, type Commands } from './exec.ts'
 import type { PeerChange, Steps } from './reconcile.ts'
 import { type DeviceState, parseDump } from './wg-dump.ts'
 
 /** Peers named in one argument list, which the kernel bounds. */
 const PEERS_PER_CALL = 250
 const BASE64 = utf8('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
+
+/** A peer that `wg` does not take. */
+export interface Refusal {
+  readonly publicKey: WireGuardKey
+  readonly problem: string
+}
 
 export class WireGuardDevice {
   readonly name: string
@@ -33,13 +39,38 @@ export class WireGuardDevice {
     }
   }
 
-  async apply({ del, put }: Steps): Promise<void> {
+  /** @returns the peers it refuses; the others are as they should be. */
+  async apply({ del, put }: Steps): Promise<Refusal[]> {
     for (const keys of chunks(del)) await this.#set(keys.flatMap((key) => [...named(key), 'remove']))
+    const refusals: Refusal[] = []
     const whole = put.filter(({ allowedIps }) => allowedIps !== undefined)
-    if (whole.length > 0) await this.#append(whole)
+    if (whole.length > 0) refusals.push(...(await this.#applyEach(whole, (peers) => this.#append(peers))))
     // `addconf` replaces a peer's allowed addresses even where it names none, so it is not for peers that keep theirs.
     const partial = put.filter(({ allowedIps }) => allowedIps === undefined)
-    for (const changes of chunks(partial)) await this.#set(changes.flatMap(settings))
+    for (const changes of chunks(partial))
+      refusals.push(...(await this.#applyEach(changes, (peers) => this.#set(peers.flatMap(settings)))))
+    return refusals
+  }
+
+  /** `wg` takes none of a batch in which it dislikes one, so a batch that fails is halved until those few are found. */
+  async #applyEach(
+    changes: readonly PeerChange[],
+    apply: (changes: readonly PeerChange[]) => Promise<void>,
+  ): Promise<Refusal[]> {
+    try {
+      await apply(changes)
+      return []
+    } catch (error) {
+      if (!(error instanceof CommandError && error.failure === 'failed')) throw error
+      // Without an interface every one of them would fail, and none would be to blame.
+      await this.read()
+      const [first, ...others] = changes
+      if (first === undefined) return []
+      if (others.length === 0) return [{ publicKey: first.publicKey, problem: error.message }]
+      const middle = Math.ceil(changes.length / 2)
+      const refusals = await this.#applyEach(changes.slice(0, middle), apply)
+      return [...refusals, ...(await this.#applyEach(changes.slice(middle), apply))]
+    }
   }
 
   async #append(peers: readonly PeerChange[]): Promise<void> {

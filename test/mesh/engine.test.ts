@@ -154,6 +154,75 @@ describe('a command that fails', () => {
   })
 })
 
+describe('a peer that `wg` does not take', () => {
+  test('costs the others nothing, is named, is not tried at every look, and is tried again', async () => {
+    const { engine: mesh, wireguard, clock, warnings, settled } = await engine()
+    const others = await Promise.all(Array.from({ length: 40 }, (_, n) => otherNode(n + 2)))
+    const [bad, ...good] = others
+    if (bad === undefined) throw new Error('no peers')
+    wireguard.disliked.add(bad.key)
+    mesh.applyChanges({ epoch: 'e', to: 1, put: others.map(({ entry }) => entry) })
+    await settled(() => expect([...wireguard.peers.keys()].sort()).toEqual(good.map(({ key }) => key).sort()))
+    await settled(async () => {
+      const { lastError } = await mesh.status()
+      expect(lastError).toContain(bad.entry.id)
+      expect(lastError).toContain('wg exited with status 1: Key is not to my liking')
+      expect(lastError).not.toContain(good[0]?.entry.id)
+    })
+    // Halving finds one among forty in a dozen commands, and nothing is repeated while it is left alone.
+    const { writes } = wireguard
+    expect(writes).toBeLessThan(20)
+    const look = async () => {
+      const { reads } = wireguard
+      clock.advance(10_000)
+      await settled(() => expect(wireguard.reads).toBeGreaterThan(reads))
+      await mesh.status()
+    }
+    for (let i = 0; i < 3; i++) await look()
+    expect(wireguard.writes).toBe(writes)
+    expect(warnings).toHaveLength(1)
+
+    wireguard.disliked.clear()
+    for (let i = 0; i < 4; i++) await look()
+    await settled(() => expect(wireguard.peers.has(bad.key)).toBe(true))
+    await settled(async () => expect((await mesh.status()).lastError).toBeUndefined())
+  })
+
+  test('is no reason to hold back an endpoint of another', async () => {
+    const { engine: mesh, entry, wireguard, settled } = await engine()
+    const [two, three] = [await otherNode(2), await otherNode(3)]
+    mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry, three.entry] })
+    await settled(() => expect(wireguard.peers.size).toBe(2))
+    wireguard.disliked.add(two.key)
+    await mesh.onSignal(two.entry.id, await two.signal(entry, {}))
+    await mesh.onSignal(three.entry.id, await three.signal(entry, {}))
+    await settled(() => expect(wireguard.peers.get(three.key)?.endpoint).toBe(THERE))
+  })
+})
+
+describe('peers that take what is not theirs', () => {
+  test('stay off the interface, are named, and come back when it is free', async () => {
+    const { engine: mesh, wireguard, batches, settled } = await engine()
+    const [two, three] = [await otherNode(2), await otherNode(3)]
+    const thief = { ...three.entry, ip4: two.entry.ip4 }
+    mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry, thief] })
+    mesh.onConnected()
+    await settled(() => expect([...wireguard.peers.keys()]).toEqual([two.key]))
+    await settled(async () =>
+      expect((await mesh.status()).lastError).toBe(
+        `left out of the mesh: ${thief.id} (it claims an id, key or address of ${two.entry.id})`,
+      ),
+    )
+    expect(mesh.reachability.peers).toBe(1)
+    await settled(() => expect(batches.flat().map(({ to }) => to)).toEqual([two.entry.id]))
+
+    mesh.applyChanges({ epoch: 'e', from: 1, to: 2, del: [two.entry.id] })
+    await settled(() => expect([...wireguard.peers.keys()]).toEqual([three.key]))
+    await settled(() => expect(batches.flat().map(({ to }) => to)).toEqual([two.entry.id, thief.id]))
+    await settled(async () => expect((await mesh.status()).lastError).toBeUndefined())
+  })
+})
+
 describe('signals', () => {
   test('tell the agent where a peer is', async () => {
     const { engine: mesh, entry, wireguard, settled } = await engine()
@@ -185,14 +254,14 @@ describe('signals', () => {
     const [two, three] = [await otherNode(2), await otherNode(3)]
     const ignored = async () => (await mesh.status()).ignoredSignals
     await mesh.onSignal(two.entry.id, await two.signal(entry, {}))
-    expect(await ignored()).toEqual({ unknownSender: 1, unreadable: 0, old: 0 })
+    expect(await ignored()).toEqual({ unknownSender: 1 })
 
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry, three.entry] })
     await mesh.onSignal(three.entry.id, await two.signal(entry, {}, { from: three.entry.id }))
     await mesh.onSignal(two.entry.id, await two.signal(entry, {}, { to: three.entry.id }))
     await mesh.onSignal(two.entry.id, await two.signal(three.entry, {}, { to: entry.id }))
     await mesh.onSignal(two.entry.id, 'rubbish')
-    expect(await ignored()).toEqual({ unknownSender: 1, unreadable: 4, old: 0 })
+    expect(await ignored()).toEqual({ unknownSender: 1, unreadable: 4 })
 
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 2_000 }))
     const late = await two.signal(entry, { at: 1_999, endpoints: [Endpoint.parse('198.18.0.66:1')] })
@@ -200,6 +269,57 @@ describe('signals', () => {
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 2_000 }))
     expect(await ignored()).toEqual({ unknownSender: 1, unreadable: 4, old: 2 })
     await settled(() => expect(wireguard.peers.get(two.key)?.endpoint).toBe(THERE))
+  })
+
+  test('are opened a few at a time, and two a second for each sender', async () => {
+    const { engine: mesh, entry, clock } = await engine()
+    const [two, three] = [await otherNode(2), await otherNode(3)]
+    mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry, three.entry] })
+    const flood = async (from: typeof two, count: number) => {
+      const before = (await mesh.status()).ignoredSignals.unreadable ?? 0
+      for (let i = 0; i < count; i++) await mesh.onSignal(from.entry.id, 'rubbish')
+      return ((await mesh.status()).ignoredSignals.unreadable ?? 0) - before
+    }
+    expect(await flood(two, 1_000)).toBe(8)
+    expect((await mesh.status()).ignoredSignals.tooMany).toBe(992)
+    expect(await flood(three, 5)).toBe(5)
+    clock.advance(2_000)
+    expect(await flood(two, 1_000)).toBe(4)
+    clock.advance(3_600_000)
+    expect(await flood(two, 1_000)).toBe(8)
+    await mesh.onSignal(three.entry.id, await three.signal(entry, {}))
+    expect(await flood(three, 1)).toBe(1)
+  })
+
+  test('of a time still to come are ignored, so that those of the true time are not late', async () => {
+    const { engine: mesh, entry, wireguard, clock, settled } = await engine()
+    const two = await otherNode(2)
+    mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
+    await mesh.onSignal(two.entry.id, await two.signal(entry, { at: clock.now() + 601_000 }))
+    expect((await mesh.status()).ignoredSignals).toEqual({ early: 1 })
+    await mesh.onSignal(two.entry.id, await two.signal(entry, { at: clock.now() + 599_000 }))
+    await settled(() => expect(wireguard.peers.get(two.key)?.endpoint).toBe(THERE))
+  })
+
+  test('that say nothing new change neither interface nor cache', async () => {
+    const { engine: mesh, entry, wireguard, clock, saved, settled } = await engine()
+    const two = await otherNode(2)
+    mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
+    await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 1_000 }))
+    await settled(() => expect(wireguard.peers.get(two.key)?.endpoint).toBe(THERE))
+    clock.advance(1_000)
+    await settled(() => expect(saved.cache).toContain(THERE))
+    const { cache } = saved
+    await mesh.status()
+    const { reads } = wireguard
+    await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 2_000 }))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(wireguard.reads).toBe(reads)
+    clock.advance(900)
+    expect(saved.cache).toBe(cache)
+    // It is remembered all the same.
+    await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 1_500 }))
+    expect((await mesh.status()).ignoredSignals).toEqual({ old: 1 })
   })
 
   test('go to everybody on connecting, a frame’s worth at a time, and ask for an answer', async () => {

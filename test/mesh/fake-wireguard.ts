@@ -19,6 +19,8 @@ export class FakeWireGuard implements Commands, WireGuardBackend {
   readonly peers = new Map<string, FakePeer>()
   /** Every `wg` command is answered with a failure while this is set. */
   broken = false
+  /** Keys, in base64, that `wg` dislikes: it takes nothing of a command that names one. */
+  readonly disliked = new Set<string>()
   reads = 0
   writes = 0
   addresses = [{ ifname: 'eth0', addr_info: [{ local: '198.18.0.1', prefixlen: 24 }] }]
@@ -50,6 +52,9 @@ export class FakeWireGuard implements Commands, WireGuardBackend {
     if (this.broken) throw new CommandError('wg', 'failed', { status: 'status 1', stderr: 'broken' })
     if (command === 'show') return this.#dump()
     this.writes++
+    const named = `${input} ${rest.join(' ')}`
+    if ([...this.disliked].some((key) => named.includes(key)))
+      throw new CommandError('wg', 'failed', { status: 'status 1', stderr: 'Key is not to my liking' })
     if (command === 'addconf') this.#append(input)
     else if (rest[0] === 'listen-port') {
       this.#port = rest[1] ?? ''

@@ -8,7 +8,7 @@ import { nodeId } from './mesh-node.ts'
 const peer = (n: number, version = 0): MeshPeer => ({
   id: nodeId(n),
   name: NodeName.parse(`node-${n}`),
-  wg: WireGuardKey.parse(`${'w'.repeat(40)}${String(version).padStart(3, '0')}`),
+  wg: WireGuardKey.parse(`${'w'.repeat(39)}${String(version).padStart(3, '0')}w`),
   seal: SealingKey.parse('s'.repeat(43)),
   ip4: Ipv4.parse(`10.100.0.${n}`),
 })

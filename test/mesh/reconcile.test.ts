@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type ActualPeer, type DesiredPeer, reconcile, type Steps } from '../../agent/mesh/reconcile.ts'
 import { WireGuardKey } from '../../protocol/ids.ts'
 
-const key = (n: number) => WireGuardKey.parse(`${'A'.repeat(40)}${String(n).padStart(3, '0')}`)
+const key = (n: number) => WireGuardKey.parse(`${'A'.repeat(39)}${String(n).padStart(3, '0')}A`)
 const endpoint = fc.constantFrom('198.18.0.1:1', '198.18.0.2:2', '[2001:db8::1]:3')
 
 /** Peers whose addresses do not overlap, as the fleet guarantees of one map; two maps may well give one address to different peers. */

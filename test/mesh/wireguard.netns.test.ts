@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { SystemBackend } from '../../agent/mesh/backend.ts'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
 import { nodeIpv6 } from '../../protocol/addresses.ts'
+import { Ipv4, type WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { canMakeNamespaces, type Host, Lan, processesIn, uniqueInterface } from '../support/netns.ts'
@@ -280,13 +281,28 @@ describe.skipIf(!canMakeNamespaces)('real WireGuard (needs root and /dev/net/tun
     const [a, b] = [machine(1), machine(2)]
     await started(a)
     const fleet = { id: FLEET, ipv4Range: '10.101.0.0/16' }
-    const other = await agent({ ...b, host: a.host }, { change: { fleet } })
+    const self = { ...(await selfOf(b.seed)).self, ipv4: Ipv4.parse('10.101.0.2') }
+    const other = await agent({ ...b, host: a.host }, { change: { fleet, self } })
     // The fleets share an IPv6 prefix only because the test gives them one id.
     await expect(other.engine.start()).rejects.toMatchObject({ code: 'E_ROUTE_CONFLICT' })
     await a.host.exec('ip', '-6', 'route', 'flush', 'dev', a.iface)
     await a.host.exec('ip', '-6', 'address', 'flush', 'dev', a.iface)
     await expect(other.engine.start()).rejects.toMatchObject({ code: 'E_PORT_IN_USE' })
     expect(await a.host.exec('ip', 'link')).not.toContain(b.iface)
+  })
+
+  test('a key that `wg` refuses costs its own peer only', async () => {
+    const a = machine(1)
+    const one = await started(a)
+    const [two, three] = [await selfOf(newSeed(2)), await selfOf(newSeed(3))]
+    // Bits after the 256th: the protocol lets no such key through, and `wg` none of a file with one.
+    const spoiled = { ...two.entry, wg: `${'A'.repeat(42)}B` as WireGuardKey }
+    one.engine.applyChanges({ epoch: 'e', to: 1, put: [spoiled, three.entry] })
+    await vi.waitFor(async () => {
+      const peers = (await a.host.exec('wg', 'show', a.iface, 'peers')).trim()
+      expect(peers).toBe(base64UrlToBase64(three.entry.wg))
+      expect((await one.engine.status()).lastError).toContain(spoiled.id)
+    }, soon)
   })
 
   test('the private key is in no argument list', async () => {
