@@ -1,5 +1,5 @@
 /** Enrolment: a join token introduces the node's keys to the gateway, once. Doing it again gives the same node. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { utf8 } from '../crypto/bytes.ts'
 import { enrolmentTranscript, verifyGateway } from '../crypto/gateway-proof.ts'
 import { bodyHash, tokenHash } from '../crypto/identity.ts'

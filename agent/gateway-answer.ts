@@ -1,5 +1,5 @@
 /** What the gateway answered to a signed request: the reply it should be, or the reason why not. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseProblem, problemToUserError } from '../host/problem.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import type { GatewayClock } from './gateway-clock.ts'

@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { compactVerify, decodeJwt, decodeProtectedHeader, importJWK } from 'jose'
-import { z } from 'zod'
+import * as z from 'zod'
 import { checkCa } from '../host/ca-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { ERRORS } from '../protocol/errors.ts'

@@ -1,7 +1,7 @@
 /** What a running agent says of itself on its local socket, and how to ask it and tell it to. */
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT, UserError } from '../host/user-error.ts'
 
 /** `sun_path` holds 104 bytes with its final NUL on macOS, 108 on Linux. */

@@ -1,6 +1,6 @@
 /** What the node knows of itself and its gateway once it has joined: `node.json` in the state directory. */
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { EnrolReply } from '../protocol/http.ts'

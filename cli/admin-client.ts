@@ -1,5 +1,5 @@
 /** The admin API (protocol/http.ts) as the commands use it. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import {
   type AuditItem,

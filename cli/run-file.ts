@@ -1,7 +1,7 @@
 /** `run.json` of a running `claw up`: who it is, so that a second one keeps away, and where it serves, so that `claw` finds it. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { OptionSpec } from '../host/options.ts'
 import { createPrivateFile, readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'

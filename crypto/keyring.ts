@@ -1,5 +1,5 @@
 /** The master keys: several versions, one active. The version is stored beside each frame, so that an old key opens what it sealed. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { base64ToBase64Url, fromBase64Url } from './bytes.ts'
 import { SecretBytes } from './secret-bytes.ts'
 import { KEY_BYTES } from './secret-frame.ts'

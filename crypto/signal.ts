@@ -2,7 +2,7 @@
  * A signal from one node to another, sealed in HPKE's auth mode: the gateway that carries it can neither read it nor make one up, and it
  * cannot be sent on to a third node.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { Endpoint, type FleetId, type NodeId, type SealingKey } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { fromBase64Url, fromUtf8, lengthPrefixed, toBase64Url, utf8 } from './bytes.ts'

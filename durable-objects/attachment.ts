@@ -2,7 +2,7 @@
  * What a session remembers across hibernation: kept in the socket's attachment (16 384 bytes at most), which costs no row. Versioned,
  * because sockets outlive the code that accepted them.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { Telemetry } from '../protocol/frames.ts'
 import { NodeId, SessionId } from '../protocol/ids.ts'
 import { MeshPosition } from '../protocol/mesh.ts'

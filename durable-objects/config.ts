@@ -3,7 +3,7 @@
  * gateway answers 503: it never runs open (R8).
  */
 import { importJWK, type JWK } from 'jose'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { GatewaySigner } from '../crypto/gateway-proof.ts'
 import { Keyring } from '../crypto/keyring.ts'
 import { type Ipv4Range, isPrivateRange, parseIpv4Range } from '../protocol/addresses.ts'

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { WebSocket } from 'ws'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { checkCa } from './ca-file.ts'
 import { connectionError, gatewayTimeout } from './connection-error.ts'
 import { GatewayAgent, type GatewayTrust } from './gateway-agent.ts'

@@ -4,7 +4,7 @@
  */
 import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto'
 import type { DetailedPeerCertificate } from 'node:tls'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT, UserError } from './user-error.ts'
 
 const Pin = z

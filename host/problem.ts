@@ -1,5 +1,5 @@
 /** The gateway's refusals (RFC 9457 problem details) as errors for the person at the terminal. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Problem } from '../protocol/errors.ts'
 import { EXIT, UserError } from './user-error.ts'
 

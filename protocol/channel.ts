@@ -3,7 +3,7 @@
  * certificate finds out in this way that somebody with another, however valid, sits in between. Cloudflare does not tell a Worker its edge
  * certificate, nor export keying material from TLS (RFC 9266), so there this statement is not checked.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 
 export const CHANNEL_JWT_TYPE = 'claw-channel+jwt'
 

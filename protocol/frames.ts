@@ -4,7 +4,7 @@
  *
  * No frame names the node that sends it (the socket is bound to one), and none has a field for a private key.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
 import { FleetId, GatewayKey, Ipv4, NodeId } from './ids.ts'
 import { MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'

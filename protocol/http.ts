@@ -1,5 +1,5 @@
 /** Bodies of the HTTP API under /v1, as both sides see them. Times are RFC 3339 in UTC. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { GatewayProof, Telemetry } from './frames.ts'
 import {
   FleetId,

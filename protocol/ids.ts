@@ -1,7 +1,7 @@
 /**
  * Branded identifiers and keys. Text becomes one of these at the edge, once; inside, no bare string carries meaning.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { MAX_TAGS } from './limits.ts'
 
 /** 26 characters of lowercase base32: the first 16 bytes of SHA-256 over the node's first identity key (see crypto/node-id.ts). */

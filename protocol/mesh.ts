@@ -1,5 +1,5 @@
 /** The mesh map: what a node must know of its peers, and the changes by which it follows. Slow data only, never endpoints. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { Ipv4, NodeId, NodeName, SealingKey, Tags, WireGuardKey } from './ids.ts'
 
 /** One peer. Its IPv6 address is not sent: it follows from the fleet and node ids. */

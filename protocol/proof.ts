@@ -2,7 +2,7 @@
  * The proof a node sends with each request and session upgrade: a JWT signed by its identity key, for one method, path and body
  * (after RFC 9449, DPoP). It travels as `Authorization: Claw <jwt>`, never in a URL, because URLs are logged.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { NodeId } from './ids.ts'
 
 export const PROOF_SCHEME = 'Claw'

@@ -1,5 +1,5 @@
 /** Request bodies, bounded before they are read and parsed before they are used. */
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { fromUtf8 } from '../crypto/bytes.ts'
 import { MAX_BODY_BYTES } from '../protocol/limits.ts'
 import { type GatewayContext, RefusedError } from './context.ts'

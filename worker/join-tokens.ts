@@ -3,7 +3,7 @@
  * then on the node signs for itself.
  */
 import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
-import { z } from 'zod'
+import * as z from 'zod'
 import { hashApiToken } from '../crypto/api-token.ts'
 import { randomId } from '../crypto/bytes.ts'
 import type { Config } from '../durable-objects/config.ts'

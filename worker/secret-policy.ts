@@ -1,5 +1,5 @@
 /** Who may read a secret. Pure; deny by default. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { NodeId, NodeName, Tags } from '../protocol/ids.ts'
 
 /** Nodes are kept by id: a name may pass to another machine, an identity cannot. The name is for people. */

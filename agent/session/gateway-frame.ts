@@ -1,5 +1,5 @@
 /** Reads what the gateway sends. Unknown types are passed over, so that a newer gateway can say more to an older agent. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { GatewayFrame } from '../../protocol/frames.ts'
 import type { Log } from '../log.ts'
 

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'smol-toml'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const ROOT = new URL('../../', import.meta.url)
 export const inCheckout = (path: string): string => fileURLToPath(new URL(path, ROOT))

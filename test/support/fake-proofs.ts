@@ -1,7 +1,7 @@
 /** Checks what a node signed, with jose alone: nothing of the agent's own signing code takes part. */
 import { createHash } from 'node:crypto'
 import { importJWK, jwtVerify } from 'jose'
-import { z } from 'zod'
+import * as z from 'zod'
 import { CHANNEL_JWT_TYPE, ChannelClaims } from '../../protocol/channel.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { ENROL_JWT_TYPE, EnrolClaims, ROTATION_JWT_TYPE } from '../../protocol/http.ts'

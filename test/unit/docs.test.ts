@@ -2,7 +2,7 @@
 import { existsSync, globSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { NODE_SETTINGS } from '../../agent/config/settings.ts'
 import { EXIT } from '../../host/user-error.ts'
 import { ERRORS } from '../../protocol/errors.ts'

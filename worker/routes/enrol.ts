@@ -1,7 +1,7 @@
 /** POST /v1/enrol: a join token introduces a key, the key proves itself, and a node exists. */
 import { Hono } from 'hono'
 import { compactVerify, decodeProtectedHeader } from 'jose'
-import { z } from 'zod'
+import * as z from 'zod'
 import { fromUtf8, utf8 } from '../../crypto/bytes.ts'
 import { enrolmentTranscript, signAsGateway } from '../../crypto/gateway-proof.ts'
 import { bodyHash, importIdentityKey, tokenHash } from '../../crypto/identity.ts'
