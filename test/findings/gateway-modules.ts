@@ -1,0 +1,31 @@
+/**
+ * Modules of the gateway as Node runs them, for tests that give them stores and objects of their own. Imported by a name that the compiler
+ * does not follow: the types of workerd and of Node cannot be in one program.
+ */
+const load = async (path: string): Promise<unknown> => import(new URL(`../../${path}`, import.meta.url).href)
+
+export interface GatewayApp {
+  fetch(request: Request, env: object, ctx: object): Promise<Response>
+}
+
+export const loadApp = async (): Promise<GatewayApp> =>
+  ((await load('worker/app.ts')) as { app: GatewayApp }).app
+
+/** What of the object's SQLite the address pool uses. */
+export interface PoolSql {
+  first(query: string, ...bindings: (string | number)[]): Record<string, unknown> | undefined
+  run(query: string, ...bindings: (string | number)[]): void
+}
+
+export interface AddressPool {
+  leaseAddress(
+    sql: PoolSql,
+    range: { first: number; last: number },
+    node: string,
+    now: number,
+  ): number | undefined
+  releaseAddress(sql: PoolSql, ipv4: number, now: number): void
+}
+
+export const loadAddressPool = async (): Promise<AddressPool> =>
+  (await load('durable-objects/address-pool.ts')) as AddressPool
