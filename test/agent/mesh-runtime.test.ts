@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createLog } from '../../agent/log.ts'
 import { MeshRuntime } from '../../agent/mesh-runtime.ts'
 import type { OutgoingSignal } from '../../agent/session/signal-outbox.ts'
@@ -12,12 +12,16 @@ const position = { epoch: 'e', seq: 4 }
 
 /** An engine that answers as it is told. */
 class FakeEngine {
+  /** How often `start` fails. */
+  failures = 0
   readonly position = position
   readonly reachability = { peers: 1, reachable: 1 }
   readonly calls: unknown[] = []
   answer: 'applied' | 'duplicate' | 'gap' = 'applied'
   emit: (signals: OutgoingSignal[]) => void = () => {}
   async start() {
+    if (this.failures-- > 0) throw new Error('no interface')
+    this.calls.push('started')
     return 'created' as const
   }
   applyChanges(changes: MeshChanges) {
@@ -50,18 +54,21 @@ class FakeEngine {
 
 function start() {
   const clock = new ManualClock()
-  const engine = new FakeEngine()
+  const engines: FakeEngine[] = [new FakeEngine(), new FakeEngine()]
+  const [engine = new FakeEngine()] = engines
+  let made = 0
   const sent: NodeFrame[] = []
   const runtime = new MeshRuntime({
     clock,
     log: createLog({ level: 'debug', write: () => {}, now: () => 0 }),
     createEngine: (emit) => {
-      engine.emit = emit
-      return engine
+      const next = engines[made++] ?? new FakeEngine()
+      next.emit = emit
+      return next
     },
   })
   const send = (frame: NodeFrame) => sent.push(frame) > 0
-  return { clock, engine, runtime, sent, send }
+  return { clock, engine, successor: engines[1], runtime, sent, send }
 }
 
 describe('mesh runtime', () => {
@@ -111,5 +118,39 @@ describe('mesh runtime', () => {
     const { engine, runtime } = start()
     await runtime.stop()
     expect(engine.calls).toEqual(['disconnected', { keepInterface: false }])
+  })
+
+  describe('in quarantine', () => {
+    test('takes its interface away, and brings it back with the next session', async () => {
+      const { engine, successor, runtime, sent, send } = start()
+      runtime.connected(send)
+      runtime.hold()
+      runtime.hold()
+      expect(await runtime.status()).toBeUndefined()
+      runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
+      runtime.connected(send)
+      await vi.waitFor(() => expect(successor?.calls).toEqual(['started', 'connected']))
+      expect(engine.calls.filter((call) => JSON.stringify(call).includes('keepInterface'))).not.toEqual([])
+      expect(engine.calls).not.toContainEqual(expect.objectContaining({ del: [peer] }))
+      // What came meanwhile was not kept: it comes again.
+      expect(sent).toEqual([{ type: 'mesh_resync', at: position }])
+      expect(await runtime.status()).toMatchObject({ interface: 'claw0' })
+      runtime.receive({ type: 'signal', from: peer, sealed: 'AAAA' })
+      expect(successor?.calls).toContainEqual({ from: peer, sealed: 'AAAA' })
+    })
+
+    test('tries again while the interface cannot be brought back', async () => {
+      const { clock, successor, runtime, send } = start()
+      runtime.hold()
+      if (successor !== undefined) successor.failures = 1
+      const retry = clock.scheduled()
+      runtime.connected(send)
+      const wait = await retry
+      expect(await runtime.status()).toBeUndefined()
+      clock.advance(wait)
+      await vi.waitFor(async () => expect(await runtime.status()).toBeDefined())
+      await runtime.stop()
+      expect(clock.pending).toBe(0)
+    })
   })
 })

@@ -1,81 +1,26 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type JoinedNode, openJoinedNode } from '../../agent/joined-node.ts'
-import { createLog } from '../../agent/log.ts'
+import { openJoinedNode } from '../../agent/joined-node.ts'
 import { SUPERSEDED_WAIT_MS } from '../../agent/session/backoff.ts'
-import { dial } from '../../agent/session/dial.ts'
-import type { PushedFrame } from '../../agent/session/session.ts'
-import { SessionSupervisor } from '../../agent/session/supervisor.ts'
-import type { GatewayConnection } from '../../host/gateway-connection.ts'
 import { CLOSE } from '../../protocol/frames.ts'
 import { RECONNECT_STABLE_MS } from '../../protocol/limits.ts'
 import type { FakeGateway } from '../support/fake-gateway.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { joinedDirectory } from './joined-directory.ts'
 import { startGateway } from './start-gateway.ts'
+import { TestAgent } from './test-agent.ts'
 
 const HEARTBEAT_MS = 15_000
 const MINUTE = 60_000
 
 let gateway: FakeGateway
 let clock: ManualClock
-let agent: Agent
-
-class Agent {
-  readonly lines: string[] = []
-  readonly frames: PushedFrame[] = []
-  readonly outcome: Promise<'stopped' | 'removed'>
-  readonly supervisor: SessionSupervisor
-  readonly connection: GatewayConnection
-  readonly stop: () => void
-  lost = 0
-  readonly #watchers: (() => void)[] = []
-
-  quarantines = 0
-
-  constructor(node: JoinedNode) {
-    const controller = new AbortController()
-    this.connection = node.connection
-    this.stop = () => controller.abort()
-    this.supervisor = new SessionSupervisor({
-      clock,
-      name: node.state.node.name,
-      gatewayClock: node.gatewayClock,
-      log: createLog({ level: 'debug', write: (line) => this.lines.push(line), now: () => clock.now() }),
-      dial: () => dial(node, () => ({ agent: 'clawnode/test', mesh: false })),
-      onRegistered: () => this.#look(),
-      onFrame: (frame) => {
-        this.frames.push(frame)
-        this.#look()
-      },
-      onLost: () => this.lost++,
-      onQuarantined: () => this.quarantines++,
-    })
-    this.outcome = this.supervisor.run(controller.signal)
-  }
-
-  /** Resolves when the agent knows that its session is up. */
-  up(): Promise<void> {
-    return this.#until(() => this.supervisor.status.session === 'connected')
-  }
-
-  /** Resolves when this many frames were handed on. */
-  pushed(count: number): Promise<void> {
-    return this.#until(() => this.frames.length >= count)
-  }
-
-  #until(condition: () => boolean): Promise<void> {
-    if (condition()) return Promise.resolve()
-    return new Promise((resolve) => this.#watchers.push(() => condition() && resolve()))
-  }
-
-  #look(): void {
-    for (const look of this.#watchers) look()
-  }
-}
+let agent: TestAgent
 
 /** An agent that has enrolled and begins to dial. */
-async function startAgent(): Promise<Agent> {
-  return new Agent(await openJoinedNode(await joinedDirectory(gateway), clock))
+async function startAgent(): Promise<TestAgent> {
+  return new TestAgent(await openJoinedNode(await joinedDirectory(gateway), clock), clock)
 }
 
 beforeEach(async () => {
@@ -264,6 +209,75 @@ describe('an end that is not a loss', () => {
     agent.stop()
     expect(await agent.outcome).toBe('stopped')
     expect(clock.pending).toBe(0)
+  })
+})
+
+describe('a node in quarantine', () => {
+  test.each(['close code', 'upgrade'])(
+    'is told so by %s, asks slowly, and says how it gets out',
+    async (how) => {
+      agent = await startAgent()
+      const session = await gateway.registered()
+      await agent.up()
+      let wait = nextWait()
+      if (how === 'close code') {
+        session.send({ type: 'error', code: 'E_NODE_QUARANTINED', message: 'held' })
+        session.close(CLOSE.quarantined)
+      } else {
+        gateway.refusal = { code: 'E_NODE_QUARANTINED' }
+        session.terminate()
+        clock.advance(await wait)
+        wait = nextWait()
+      }
+      expect(await wait).toBe(1.5 * 5 * MINUTE)
+      expect(agent.quarantines).toBe(1)
+      expect(agent.supervisor.status).toMatchObject({
+        session: 'quarantined',
+        problem: { code: 'E_NODE_QUARANTINED', fix: expect.stringContaining('claw node release node-a') },
+      })
+      expect(agent.lines.some((line) => line.includes('"level":"error"'))).toBe(true)
+
+      // Away or not: until it is let in it is held.
+      gateway.refusal = { code: 'E_UNAVAILABLE' }
+      clock.advance(8 * MINUTE)
+      await nextWait()
+      expect(agent.supervisor.status).toMatchObject({ session: 'quarantined' })
+
+      gateway.refusal = undefined
+      clock.advance(MINUTE)
+      await gateway.registered()
+      await agent.up()
+      expect(agent.supervisor.status).toEqual({ session: 'connected', since: clock.now() })
+    },
+  )
+})
+
+describe('generations', () => {
+  test('rise with each session, and are on disk before it begins', async () => {
+    const directory = await joinedDirectory(gateway)
+    agent = new TestAgent(await openJoinedNode(directory, clock), clock)
+    for (const generation of [1, 2, 3]) {
+      const session = await gateway.session()
+      const register = await session.frame('register')
+      expect(register.generation).toBe(generation)
+      expect(readFileSync(join(directory, 'generation'), 'utf8')).toBe(`${generation}\n`)
+      await gateway.confirm(session, register)
+      await agent.up()
+      const wait = nextWait()
+      session.terminate()
+      clock.advance(await wait)
+    }
+    expect(statSync(join(directory, 'generation')).mode & 0o777).toBe(0o600)
+  })
+
+  test.each(['', '0', '-1', '1e3', 'x'])('%j is no number of sessions: none begins', async (content) => {
+    const directory = await joinedDirectory(gateway)
+    writeFileSync(join(directory, 'generation'), content, { mode: 0o600 })
+    const wait = nextWait()
+    agent = new TestAgent(await openJoinedNode(directory, clock), clock)
+    await wait
+    expect(agent.supervisor.status.problem?.code).toBe('E_STATE_INVALID')
+    expect((await gateway.session()).frames).toEqual([])
   })
 })
 

@@ -15,6 +15,7 @@ import { sealDelivery } from '../../crypto/delivery.ts'
 import {
   enrolmentTranscript,
   type GatewaySigner,
+  type SessionTranscript,
   sessionTranscript,
   signAsGateway,
 } from '../../crypto/gateway-proof.ts'
@@ -89,9 +90,9 @@ export class FakeGateway {
     this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head))
   }
 
-  static async start(credentials: Credentials): Promise<FakeGateway> {
+  static async start(credentials: Credentials, { host = '127.0.0.1', port = 0 } = {}): Promise<FakeGateway> {
     const gateway = new FakeGateway(credentials, await createSigner())
-    gateway.#server.listen(0, '127.0.0.1')
+    gateway.#server.listen(port, host)
     await once(gateway.#server, 'listening')
     return gateway
   }
@@ -132,12 +133,18 @@ export class FakeGateway {
     return session
   }
 
-  /** Answers a `register`, signed. */
-  async confirm(session: FakeSession, { generation }: RegisterFrame, heartbeatMs = 15_000): Promise<void> {
+  /** Answers a `register`, signed. @param signed what the signature is about instead. */
+  async confirm(
+    session: FakeSession,
+    { generation }: RegisterFrame,
+    heartbeatMs = 15_000,
+    signed: Partial<SessionTranscript> = {},
+  ): Promise<void> {
     const node = this.nodes.get(session.node)
     if (node === undefined) throw new Error('a session of a node that never enrolled')
     const answer = { protocol: 1, fleet: this.fleet, time: this.now() }
-    const transcript = sessionTranscript({ ...answer, node: session.node, proof: session.proof, generation })
+    const { node: id, proof } = session
+    const transcript = sessionTranscript({ ...answer, node: id, proof, generation, ...signed })
     session.send({
       type: 'registered',
       ...answer,
