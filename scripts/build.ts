@@ -13,7 +13,9 @@ await build({
   format: 'esm',
   target: 'node24',
   // `ws` is CommonJS and asks for Node's modules by require().
-  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+  },
   legalComments: 'none',
   logLevel: 'warning',
 })
