@@ -21,7 +21,10 @@ export class MeshDelivery {
   async publish(sockets: readonly WebSocket[], from: MeshPosition, update: MeshUpdate): Promise<boolean> {
     let listens = false
     for (const socket of sockets) {
-      const place = this.#sessions.get(socket)?.mesh
+      const session = this.#sessions.get(socket)
+      // One that is about to register catches up by itself, but must not find this shard given up meanwhile.
+      listens ||= session?.state === 'opened' || session?.state === 'registering'
+      const place = session?.mesh
       if (place === undefined) continue
       listens = true
       if (place.epoch === from.epoch && place.seq === from.seq) this.send(socket, update)

@@ -13,7 +13,6 @@ export const ERRORS = {
   E_PLAINTEXT: { status: 426, title: 'This gateway speaks TLS only; use an https:// or wss:// URL.' },
   E_NOT_CONFIGURED: { status: 503, title: 'The gateway is not configured yet.' },
   E_NOT_FOUND: { status: 404, title: 'There is nothing at this path.' },
-  E_METHOD: { status: 405, title: 'This path does not take that method.' },
   E_BODY_INVALID: { status: 400, title: 'The request body is not what this path takes.' },
   E_BODY_TOO_LARGE: { status: 413, title: 'The request body is larger than this path takes.' },
   E_QUERY_INVALID: { status: 400, title: 'The query parameters are not what this path takes.' },
@@ -24,7 +23,6 @@ export const ERRORS = {
   // people and API keys
   E_AUTH_REQUIRED: { status: 401, title: 'A credential is required.' },
   E_AUTH_INVALID: { status: 401, title: 'The credential is not valid.' },
-  E_FORBIDDEN: { status: 403, title: 'This credential may not do that.' },
 
   // a node's signed requests
   E_PROOF_MALFORMED: { status: 401, title: 'The signed request proof cannot be read.' },

@@ -17,7 +17,6 @@ export const PONG = 'pong'
 export const CLOSE = {
   normal: 1000,
   goingAway: 1001,
-  tooLarge: 1009,
   registerTimeout: 4001,
   violations: 4002,
   removed: 4003,
