@@ -4,6 +4,7 @@ import { defineCommand } from '../../host/command-line.ts'
 import { GatewayConnection } from '../../host/gateway-connection.ts'
 import type { GatewayUrl } from '../../host/gateway-url.ts'
 import { usageError } from '../../host/options.ts'
+import { parsePin } from '../../host/pins.ts'
 import { ensurePrivateDirectory } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { NodeName } from '../../protocol/ids.ts'
@@ -29,7 +30,7 @@ export const joinCommand = defineCommand({
   },
   run: async ({ options }) => {
     const config = loadNodeConfig(configFlags(options), { joining: true })
-    const { directory, gatewayUrl: url = missing('--gateway URL'), pins = [], name = machineName() } = config
+    const { directory, gatewayUrl: url = missing('--gateway URL'), name = machineName() } = config
     const tokenFile = options['token-file'] ?? missing('--token-file FILE')
     ensurePrivateDirectory(directory)
     const before = findNodeState(directory)
@@ -38,7 +39,9 @@ export const joinCommand = defineCommand({
     const token = await readJoinToken(tokenFile)
     if (isOpenToOthers(tokenFile))
       warn(`other users of this machine can read ${tokenFile}; anyone with the token can join`)
-    const ca = config.ca ?? token.ca ?? before?.gateway.ca
+    // A token may come from anywhere; whom this node has trusted so far, only its owner changes.
+    const ca = config.ca ?? (before === undefined ? token.ca : before.gateway.ca)
+    const pins = config.pins ?? before?.gateway.pins.map(parsePin) ?? []
     const keys = await loadOrCreateKeys(directory)
     const connection = new GatewayConnection({ url, ca, pins })
     try {
