@@ -7,7 +7,7 @@ import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { IdentityRotateReply, NodeSecretsReply } from '../protocol/http.ts'
-import type { NodeId, SecretName } from '../protocol/ids.ts'
+import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
 import { type Answer, parseAnswer, sendSigned } from './gateway-answer.ts'
 import type { GatewayClock } from './gateway-clock.ts'
@@ -16,6 +16,8 @@ import type { NodeKeys } from './node-keys.ts'
 interface Options {
   readonly connection: GatewayConnection
   readonly node: NodeId
+  /** The fleet this node joined. Without it the gateway's word is taken for which one it answers for. */
+  readonly fleet?: FleetId
   readonly keys: NodeKeys
   readonly clock: GatewayClock
 }
@@ -41,10 +43,12 @@ export class NodeClient {
     const { clock, keys } = this.#options
     const { answer, jti } = await sendSigned(clock, (now) => this.#post(SECRETS_PATH, { names }, now))
     const reply = parseAnswer(NodeSecretsReply, answer)
+    const { fleet = reply.fleet } = this.#options
+    if (reply.fleet !== fleet) throw otherFleet()
     const secrets = new Map<SecretName, SecretBytes>()
     for (const { name, version, sealed } of reply.items) {
       const opened = await openDelivery(keys.sealing.privateKey, sealed, {
-        fleet: reply.fleet,
+        fleet,
         name,
         version,
         request: jti,
@@ -104,6 +108,14 @@ const otherKey = (): UserError =>
   new UserError({
     code: 'E_GATEWAY_ANSWER',
     message: 'the gateway answered with another identity key than the one it was given',
+    exitCode: EXIT.failure,
+  })
+
+const otherFleet = (): UserError =>
+  new UserError({
+    code: 'E_GATEWAY_ANSWER',
+    message: "the gateway answered for another fleet than this node's",
+    fix: 'ask whoever runs the gateway; a node of a fleet that was founded anew joins again from an empty directory',
     exitCode: EXIT.failure,
   })
 
