@@ -1,10 +1,12 @@
 /**
- * The running agent's socket in the state directory, for `clawnode status` and `clawnode rotate-identity`. It is also what keeps a second
- * agent from running on the same directory: whoever answers on it is the one.
+ * The running agent's socket in the state directory, for `clawnode status` and `clawnode rotate-identity`, and the lock that keeps a second
+ * agent from running on the same directory.
  */
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { createPrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { type AgentStatus, type Failure, socketPath } from './local-status.ts'
 
@@ -15,9 +17,11 @@ interface Agent {
 
 export class LocalApi {
   readonly #server: Server
+  readonly #lock: DatabaseSync
 
-  private constructor(server: Server) {
+  private constructor(server: Server, lock: DatabaseSync) {
     this.#server = server
+    this.#lock = lock
   }
 
   /**
@@ -26,13 +30,19 @@ export class LocalApi {
    */
   static async listen(directory: string, agent: Promise<Agent>): Promise<LocalApi> {
     const path = socketPath(directory)
-    if (await answers(path)) throw alreadyRunning(directory)
-    rmSync(path, { force: true })
-    const server = createServer(routes(agent))
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve))
-    // Until here the directory, which is 0700, kept others out.
-    chmodSync(path, 0o600)
-    return new LocalApi(server)
+    const lock = lockForLife(directory)
+    try {
+      // Whoever left it there runs no more.
+      rmSync(path, { force: true })
+      const server = createServer(routes(agent))
+      await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve))
+      // Until here the directory, which is 0700, kept others out.
+      chmodSync(path, 0o600)
+      return new LocalApi(server, lock)
+    } catch (error) {
+      lock.close()
+      throw error
+    }
   }
 
   /** Also removes the socket file. */
@@ -40,6 +50,7 @@ export class LocalApi {
     const closed = new Promise((resolve) => this.#server.close(resolve))
     this.#server.closeAllConnections()
     await closed
+    this.#lock.close()
   }
 }
 
@@ -66,13 +77,30 @@ const failure = (error: unknown): Failure => {
   return { code, message, exitCode, ...(why !== undefined && { why }), ...(fix !== undefined && { fix }) }
 }
 
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createConnection(path)
-    probe.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    probe.once('connect', () => probe.destroy())
-  })
+/** Two agents may begin at once, and one that moves away; each waits a little before it believes in another. */
+const LOCK_TIMEOUT_MS = 250
+const SQLITE_BUSY = 5
+
+/**
+ * Node has no file locks but SQLite's: a transaction that is never ended holds one, and the system ends it with the process, however that
+ * dies. Nothing is ever written to the file. @throws UserError if another process holds it.
+ */
+function lockForLife(directory: string): DatabaseSync {
+  const path = join(directory, 'agent.lock')
+  createPrivateFile(path, '')
+  const lock = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS })
+  try {
+    // Without this there would be a journal beside it.
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
+    return lock
+  } catch (error) {
+    lock.close()
+    throw isBusy(error) ? alreadyRunning(directory) : error
+  }
 }
+
+const isBusy = (error: unknown): boolean =>
+  error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
 
 const alreadyRunning = (directory: string): UserError =>
   new UserError({
