@@ -1,13 +1,5 @@
 /** R8 and R2: one pass over file, environment and flags, before anything is sent or written, that names all that is wrong. */
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type EffectiveConfig, loadNodeConfig, readNodeConfig } from '../../agent/config/node-config.ts'
