@@ -1,6 +1,6 @@
 /**
- * Secrets at rest. D1 is the truth; KV is a read-through cache of frames, which never change under one (name, version). Neither ever sees
- * a plaintext byte.
+ * Secrets at rest. D1 is the truth; KV is a read-through cache of large frames, which never change under one (name, version). Neither ever
+ * sees a plaintext byte.
  */
 import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import { deriveSecretKey, openFrame, sealFrame } from '../crypto/secret-frame.ts'
@@ -13,6 +13,9 @@ import { err, type Result } from '../protocol/result.ts'
 import { StoredPolicy } from './secret-policy.ts'
 
 type Stores = Pick<Env, 'DB' | 'CIPHERTEXTS'>
+
+/** Up to here a frame is read with its policy; above, from the cache: D1 sends bytes as JSON, which a small frame does not feel. */
+const INLINE_FRAME_BYTES = 4096
 
 interface SecretRow {
   readonly name: SecretName
@@ -31,6 +34,8 @@ export interface StoredSecret {
   readonly policy: StoredPolicy
   /** Of the frame. */
   readonly bytes: number
+  /** The frame itself where it is small: it then comes with the policy, in one round trip and of one moment. */
+  readonly frame: Uint8Array | undefined
 }
 
 /** Seals and stores the next version. @param policy absent keeps the one there is; a new secret then allows nobody. */
@@ -72,18 +77,20 @@ export async function putSecret(
 /** What is known of these secrets; one that does not exist is not in the answer. */
 export async function findSecrets({ DB }: Stores, names: readonly SecretName[]): Promise<StoredSecret[]> {
   const { results } = await DB.prepare(
-    `SELECT s.name, s.version, s.allow_tags, s.allow_nodes, v.key_version, LENGTH(v.frame) AS bytes FROM secrets s
+    `SELECT s.name, s.version, s.allow_tags, s.allow_nodes, v.key_version, LENGTH(v.frame) AS bytes,
+       CASE WHEN LENGTH(v.frame) <= ${INLINE_FRAME_BYTES} THEN v.frame END AS frame FROM secrets s
      JOIN secret_versions v ON v.name = s.name AND v.version = s.version
      WHERE s.deleted_at IS NULL AND s.name IN (${names.map(() => '?').join(', ')})`,
   )
     .bind(...names)
-    .all<SecretRow & { key_version: number; bytes: number }>()
+    .all<SecretRow & { key_version: number; bytes: number; frame: number[] | ArrayBuffer | null }>()
   return results.map((row) => ({
     name: row.name,
     version: row.version,
     keyVersion: row.key_version,
     policy: policyOf(row),
     bytes: row.bytes,
+    frame: row.frame === null ? undefined : new Uint8Array(row.frame),
   }))
 }
 
@@ -95,8 +102,10 @@ export async function openSecret(
   later: (work: Promise<unknown>) => void,
 ): Promise<Result<SecretBytes, Refusal>> {
   const master = keyring.key(secret.keyVersion)
-  const frame = await readFrame(stores, secret, later)
-  if (master === undefined || frame === undefined) return err(refusal('E_SECRET_CORRUPT'))
+  const frame = secret.frame ?? (await readFrame(stores, secret, later))
+  // Deleted since its policy was read.
+  if (frame === undefined) return err(refusal('E_SECRET_NOT_FOUND'))
+  if (master === undefined) return err(refusal('E_SECRET_CORRUPT'))
   using key = deriveSecretKey(master, secret.name)
   const opened = openFrame(key, frame)
   return opened.ok ? opened : err(refusal('E_SECRET_CORRUPT'))

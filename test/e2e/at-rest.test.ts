@@ -30,7 +30,13 @@ it('holds only ciphertext and hashes', async () => {
   const node = await SimulatedNode.make(gateway.connection, 'reader')
   await node.enrol(token)
   await gateway.admin.putSecret('canary', canary, { allowTags: [], allowNodes: ['reader'] })
+  await gateway.admin.putSecret('canary.large', Buffer.concat(Array(100).fill(canary)), {
+    allowTags: [],
+    allowNodes: ['reader'],
+  })
   // Once into the cache, and once out of it.
+  await node.fetchSecret('canary.large')
+  await node.fetchSecret('canary.large')
   await node.fetchSecret('canary')
   await node.fetchSecret('canary')
 

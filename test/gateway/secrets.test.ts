@@ -163,7 +163,9 @@ describe('a secret', () => {
     const node = await enrolled('s-canary')
     const canary = `canary-${randomId()}`
     await put('canary', canary, '?allow-node=s-canary')
-    await read(node, ['canary'])
+    await put('canary.large', canary.repeat(200), '?allow-node=s-canary')
+    await read(node, ['canary', 'canary.large'])
+    expect(await read(node, ['canary.large'])).toEqual([canary.repeat(200)])
     const rows = await env.DB.prepare('SELECT hex(frame) AS hex FROM secret_versions').all<{ hex: string }>()
     const hex = [...canary]
       .map((letter) => letter.charCodeAt(0).toString(16))
@@ -173,7 +175,7 @@ describe('a secret', () => {
     for (const { name } of (await env.CIPHERTEXTS.list()).keys) {
       expect(await env.CIPHERTEXTS.get(name)).not.toContain(canary)
     }
-    expect((await env.CIPHERTEXTS.list()).keys.map(({ name }) => name)).toContain('frame:v1:canary:1')
+    expect((await env.CIPHERTEXTS.list()).keys.map(({ name }) => name)).toContain('frame:v1:canary.large:1')
   })
 
   it('is not decrypted once a byte of its frame has changed', async () => {
