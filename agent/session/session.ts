@@ -37,6 +37,8 @@ import {
 
 /** A close frame that nobody answers must not hold up a shutdown. */
 const CLOSE_TIMEOUT_MS = 2_000
+/** An objection may come from an impostor, and ends in a log. */
+const MAX_MESSAGE_LENGTH = 256
 
 export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
@@ -150,8 +152,8 @@ export class Session {
         if (this.#registeredAt !== undefined) this.#abort({ kind: 'removed' })
         break
       case 'error':
-        this.#objection = frame
-        log.warn('the gateway objects', { code: frame.code, detail: frame.message })
+        this.#objection = { ...frame, message: frame.message.slice(0, MAX_MESSAGE_LENGTH) }
+        log.warn('the gateway objects', { code: frame.code, detail: this.#objection.message })
         break
       default:
         if (this.#registeredAt !== undefined && this.#reason === undefined) onFrame(frame)
