@@ -12,6 +12,7 @@ import { type GatewayUrl, parseGatewayUrl } from '../../host/gateway-url.ts'
 import { REGISTER_TIMEOUT_MS } from '../../protocol/limits.ts'
 import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 import { Bystander } from '../fuzz/bystander.ts'
+import { exchange } from '../fuzz/raw-bytes.ts'
 import { describeGateway, RawNode } from '../fuzz/raw-node.ts'
 import { openGateway, type RunningGateway } from '../support/claw.ts'
 
@@ -131,6 +132,13 @@ describe('a refusal', () => {
     }
     expect(log).not.toContain(canary)
   })
+})
+
+test('a body that is chunked, and so says nothing of its length, is cut off at the limit all the same (X3)', async () => {
+  const chunk = 'x'.repeat(16_384)
+  const chunks = Array.from({ length: 8 }, () => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')
+  const head = `POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${token}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n`
+  expect(await exchange(url, ca, Buffer.from(`${head}${chunks}0\r\n\r\n`))).toEqual([413])
 })
 
 describe('a peer that is slow or silent (X4)', () => {

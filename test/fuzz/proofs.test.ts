@@ -1,5 +1,6 @@
 /** The proof of a request is read before anybody is authenticated: by far the most exposed parser of the gateway. */
 import fc from 'fast-check'
+import { decodeJwt, generateKeyPair, SignJWT } from 'jose'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { JoinToken } from '../../agent/join-token.ts'
 import { bodyHash, Identity, importIdentityKey } from '../../crypto/identity.ts'
@@ -92,6 +93,24 @@ describe('a proof', () => {
     )
     const elsewhere = await verifyProof(proof, key, request, new Set(['https://other.test']), NOW)
     expect(elsewhere).toEqual({ ok: false, error: { code: 'E_PROOF_AUDIENCE' } })
+  })
+})
+
+describe('a proof that claims to live', () => {
+  test('longer than a minute, or to end before it began, is refused however well it is signed', async () => {
+    const pair = await generateKeyPair('Ed25519')
+    const claims = decodeJwt(proof)
+    const issued = Math.floor(NOW / 1000)
+    const codeOf = async (life: number) => {
+      const jwt = await new SignJWT({ ...claims, iat: issued, exp: issued + life })
+        .setProtectedHeader({ alg: 'EdDSA', typ: 'claw-proof+jwt' })
+        .sign(pair.privateKey)
+      const read = await verifyProof(jwt, pair.publicKey, request, new Set([ORIGIN]), NOW)
+      return read.ok ? 'ok' : read.error.code
+    }
+    expect(await codeOf(60)).toBe('ok')
+    for (const life of [61, 3_600, 10 ** 9, 0, -60])
+      expect([life, await codeOf(life)]).toEqual([life, 'E_PROOF_EXPIRED'])
   })
 })
 

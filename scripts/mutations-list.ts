@@ -1,0 +1,608 @@
+/** Ways in which a guard could be lost, each with the test that must notice. */
+
+export interface Mutation {
+  readonly name: string
+  readonly file: string
+  /** Occurs exactly once in the file. */
+  readonly search: string
+  readonly replace: string
+  readonly project: 'gateway' | 'host'
+  /** Below test/. */
+  readonly test: string
+  /** Part of the titles to run; all of the file without it. */
+  readonly title?: string
+}
+
+const mutate = (
+  name: string,
+  [file, search, replace]: readonly [string, string, string],
+  [project, test, title]: readonly [Mutation['project'], string, string?],
+): Mutation => ({ name, file, search, replace, project, test, ...(title !== undefined && { title }) })
+
+const EDGE = ['gateway', 'gateway/edge.test.ts'] as const
+const ENROL = ['gateway', 'gateway/enrol.test.ts'] as const
+const IDENTITY = ['gateway', 'gateway/identity.test.ts'] as const
+const SECRETS = ['gateway', 'gateway/secrets.test.ts'] as const
+const SESSION = ['gateway', 'gateway/session.test.ts'] as const
+const PROVES = [...SESSION, 'needs a proof by an enrolled node'] as const
+const FRAMES = [...SESSION, 'with its code'] as const
+const FILES = ['host', 'host/private-file.test.ts'] as const
+const MATRIX = ['host', 'host/gateway-connection.test.ts'] as const
+const BYTES = ['host', 'both/secret-bytes.test.ts'] as const
+const LOG = ['host', 'agent/log.test.ts'] as const
+const FUZZ_FRAMES = ['host', 'fuzz/frames.test.ts'] as const
+
+const TRANSPORT: readonly Mutation[] = [
+  mutate(
+    'plain HTTP is answered',
+    [
+      'worker/middleware/tls-only.ts',
+      "if (new URL(c.req.url).protocol !== 'https:') return refusePlaintext(c)",
+      '',
+    ],
+    EDGE,
+  ),
+  mutate(
+    'a leaked credential is not revoked',
+    [
+      'worker/middleware/tls-only.ts',
+      'const leaked = await revokeLeaked(c)',
+      'const leaked = revokeLeaked === undefined',
+    ],
+    [...IDENTITY, 'plain HTTP'],
+  ),
+  mutate(
+    'old TLS is accepted',
+    [
+      'worker/middleware/tls-minimum.ts',
+      "if (TOO_OLD.has(String(version))) throw new RefusedError('E_TLS_VERSION')",
+      '',
+    ],
+    [...IDENTITY, 'old TLS'],
+  ),
+  mutate(
+    'ws:// is accepted',
+    ['host/gateway-url.ts', 'if (plaintext !== undefined) throw insecure(plaintext)', ''],
+    ['host', 'host/gateway-url.test.ts'],
+  ),
+  mutate(
+    'require_tls = false is accepted',
+    ['host/require-tls.ts', 'if (value) return', 'if (value || !value) return'],
+    ['host', 'findings/transport.test.ts', 'require_tls = false'],
+  ),
+  mutate(
+    'certificates are not checked',
+    ['host/gateway-agent.ts', 'rejectUnauthorized: true', 'rejectUnauthorized: false'],
+    MATRIX,
+  ),
+  mutate(
+    'the pin is not checked',
+    ['host/gateway-agent.ts', 'if (pins.length === 0 || matchesPin(', 'if (pins.length >= 0 || matchesPin('],
+    [...MATRIX, 'pin'],
+  ),
+  mutate(
+    'any certificate that is sent along satisfies a pin',
+    ['host/pins.ts', '|| !subject.verify(issuer.publicKey)) break', ') break'],
+    [...MATRIX, 'pin'],
+  ),
+  mutate(
+    'a pin names the certificate that should have come',
+    [
+      'host/connection-error.ts',
+      'is not the pinned one`',
+      'is not the pinned one` + JSON.stringify(arguments[1])',
+    ],
+    [...MATRIX, 'does not say which pin'],
+  ),
+  mutate(
+    'a redirect is followed',
+    ['host/gateway-connection.ts', 'followRedirects: false', 'followRedirects: true'],
+    ['host', 'findings/transport.test.ts', 'redirect'],
+  ),
+  mutate(
+    'a redirect is taken for an answer',
+    [
+      'host/gateway-connection.ts',
+      'if (status >= 300 && status < 400) {',
+      'if (status >= 300 && status < 300) {',
+    ],
+    ['host', 'host/gateway-requests.test.ts', 'redirect'],
+  ),
+  mutate(
+    'a CA file without a certificate is accepted',
+    ['host/ca-file.ts', 'if (blocks.length === 0 || !blocks.every(isCertificate))', 'if (blocks.length < 0)'],
+    [...MATRIX, 'a CA that is none'],
+  ),
+  mutate(
+    'any key may sign for the gateway',
+    ['crypto/gateway-proof.ts', 'if (!known.includes(proof.key) || ', 'if ('],
+    [...IDENTITY, "the gateway's key"],
+  ),
+  mutate(
+    'the gateway’s signature on a session is not checked',
+    ['agent/gateway-keys.ts', 'if (keys === undefined) return false', 'if (keys === undefined) return true'],
+    ['host', 'agent/gateway-key.test.ts', 'a session with somebody who lacks'],
+  ),
+  mutate(
+    'the gateway’s signature on an enrolment is not checked',
+    ['agent/enrolment.ts', 'if (gatewayKeys === undefined) throw wrongGatewayKey()', ''],
+    ['host', 'agent/gateway-key.test.ts', 'impostor’s answer is not kept'],
+  ),
+  mutate(
+    'another certificate in between is not noticed by the gateway',
+    [
+      'durable-objects/registration.ts',
+      'claims.success && claims.data.jti === proof && ours.has(claims.data.spki)',
+      'claims.success && claims.data.jti === proof',
+    ],
+    [...IDENTITY, 'the channel statement'],
+  ),
+]
+
+const KEY_FILES: readonly Mutation[] = [
+  mutate(
+    'a key file is 0644',
+    ['host/private-file.ts', 'fchmodSync(file, 0o600)', 'fchmodSync(file, 0o644)'],
+    FILES,
+  ),
+  mutate(
+    'a key file is wider for a moment',
+    ['host/private-file.ts', 'O_EXCL | O_NOFOLLOW, 0o600)', 'O_EXCL | O_NOFOLLOW, 0o666)'],
+    ['host', 'findings/private-file-window.test.ts'],
+  ),
+  mutate(
+    'a private directory is 0755',
+    [
+      'host/private-file.ts',
+      'mkdirSync(path, { recursive: true, mode: 0o700 })',
+      'mkdirSync(path, { recursive: true, mode: 0o755 })',
+    ],
+    FILES,
+  ),
+  mutate(
+    'an open directory is accepted',
+    [
+      'host/private-file.ts',
+      "if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can open it',",
+      "if (status.mode < 0) throw unsafe(path, 'others can open it',",
+    ],
+    FILES,
+  ),
+  mutate(
+    'a symlink is read',
+    ['host/private-file.ts', 'constants.O_RDONLY | constants.O_NOFOLLOW |', 'constants.O_RDONLY |'],
+    FILES,
+  ),
+  mutate(
+    'a file that others can read is accepted',
+    [
+      'host/private-file.ts',
+      "if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can read it',",
+      "if (status.mode < 0) throw unsafe(path, 'others can read it',",
+    ],
+    FILES,
+  ),
+  mutate(
+    'creating overwrites',
+    [
+      'host/private-file.ts',
+      'linkSync(temporary, path)',
+      'renameSync(temporary, path); writeExclusively(temporary, content)',
+    ],
+    [...FILES, 'overwrites'],
+  ),
+  mutate(
+    'a failed write leaves its half behind',
+    ['host/private-file.ts', 'rmSync(temporary, { force: true })\n    throw error', 'throw error'],
+    [...FILES, 'failed write'],
+  ),
+  mutate(
+    'a malformed key is repeated',
+    ['agent/node-keys.ts', 'throw damaged(path)', 'throw damaged(path + text)'],
+    ['host', 'agent/node-files.test.ts', 'refused without a word'],
+  ),
+]
+
+const WORDS: readonly Mutation[] = [
+  mutate('session ids are not masked', ['agent/log.ts', ".replace(UUID, '$1…')", ''], LOG),
+  mutate('tokens are not scrubbed', ['agent/log.ts', ".replace(JWT, '[REDACTED token]')", ''], LOG),
+  mutate('keys are not scrubbed', ['agent/log.ts', ".replace(KEY, '[REDACTED key]')", ''], LOG),
+  mutate(
+    'a masked id shows itself',
+    [
+      'host/masked-id.ts',
+      'toJSON(): string {\n    return this.toString()',
+      'toJSON(): string {\n    return this.#id',
+    ],
+    ['host', 'findings/secret-forms.test.ts', 'a masked id'],
+  ),
+  mutate(
+    'the argument list is in the error of a command',
+    [
+      'agent/mesh/exec.ts',
+      'reject(new CommandError(program, failure, {',
+      "reject(new CommandError([program, ...args].join(' '), failure, {",
+    ],
+    ['host', 'mesh/exec.test.ts', 'M3.3'],
+  ),
+  mutate(
+    'a key that a command prints is in its error',
+    ['agent/mesh/exec.ts', 'const detail = withoutKeys(', 'const detail = String('],
+    ['host', 'mesh/exec.test.ts', 'M3.3'],
+  ),
+  mutate(
+    'a refusal of a body repeats it',
+    [
+      'worker/body.ts',
+      "throw new RefusedError('E_BODY_INVALID', 'the body is not JSON')",
+      "throw new RefusedError('E_BODY_INVALID', fromUtf8(bytes))",
+    ],
+    ['host', 'findings/outside.test.ts', 'M3.6'],
+  ),
+  mutate(
+    'a failure is told to the client',
+    [
+      'worker/app.ts',
+      "isUnavailable(error) ? 'E_UNAVAILABLE' : 'E_INTERNAL' }, requestId)",
+      "isUnavailable(error) ? 'E_UNAVAILABLE' : 'E_INTERNAL', detail: String(error) }, requestId)",
+    ],
+    ['host', 'findings/audit-first.test.ts'],
+  ),
+  mutate(
+    'the agent logs the fields of a frame',
+    [
+      'agent/session/gateway-frame.ts',
+      "log.warn('the gateway sent a frame with wrong fields', {",
+      "log.warn('the gateway sent a frame with wrong fields' + text, {",
+    ],
+    [...FUZZ_FRAMES, 'logs nothing'],
+  ),
+]
+
+const IDENTITIES: readonly Mutation[] = [
+  mutate(
+    'a proof may be used again',
+    ['durable-objects/replay-cache.ts', 'return inserted !== undefined', 'return inserted !== null'],
+    PROVES,
+  ),
+  mutate(
+    'a proof is for any method',
+    ['durable-objects/proof.ts', 'claims.htm !== request.method || ', ''],
+    PROVES,
+  ),
+  mutate(
+    'a proof is for any path',
+    ['durable-objects/proof.ts', 'claims.htu !== request.path || ', ''],
+    PROVES,
+  ),
+  mutate(
+    'a proof is for any body',
+    ['durable-objects/proof.ts', ' || claims.bh !== request.bodyHash', ''],
+    PROVES,
+  ),
+  mutate(
+    'a proof is for any gateway',
+    ['durable-objects/proof.ts', "if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))", ''],
+    PROVES,
+  ),
+  mutate(
+    'a proof lasts for ever',
+    [
+      'durable-objects/proof.ts',
+      "return isTimely(claims, now) ? ok(claims) : err(refusal('E_PROOF_EXPIRED'))",
+      'return ok(claims)',
+    ],
+    PROVES,
+  ),
+  mutate(
+    'a proof may claim a long life',
+    ['durable-objects/proof.ts', 'expires - issued <= PROOF_LIFETIME_MS &&', ''],
+    ['host', 'fuzz/proofs.test.ts', 'longer than a minute'],
+  ),
+  mutate(
+    'a proof needs no signature',
+    [
+      'durable-objects/proof.ts',
+      'await compactVerify(jwt, key, { algorithms: [SIGNATURE_ALGORITHM] })',
+      'void compactVerify',
+    ],
+    PROVES,
+  ),
+  mutate(
+    'a removed node is let in',
+    [
+      'durable-objects/node-authenticator.ts',
+      "if (node.record.removed) return err(refusal('E_NODE_REMOVED'))",
+      '',
+    ],
+    [...SESSION, 'removed node'],
+  ),
+  mutate(
+    'a node in quarantine is let in',
+    [
+      'durable-objects/node-authenticator.ts',
+      "if (node.record.quarantine !== undefined) return err(refusal('E_NODE_QUARANTINED'))",
+      '',
+    ],
+    [...IDENTITY, 'quarantine'],
+  ),
+  mutate(
+    'a used-up token is accepted',
+    ['worker/join-tokens.ts', 'used < uses AND expires_at', 'expires_at'],
+    [...ENROL, 'more uses'],
+  ),
+  mutate(
+    'an expired token is accepted',
+    ['worker/join-tokens.ts', ' AND expires_at > ?3 AND', ' AND'],
+    [...ENROL, 'apart'],
+  ),
+  mutate(
+    'a revoked token is accepted',
+    [
+      'worker/join-tokens.ts',
+      "return row.revoked_at === null ? ok(row) : err(refusal('E_TOKEN_REVOKED'))",
+      'return ok(row)',
+    ],
+    [...ENROL, 'apart'],
+  ),
+  mutate(
+    'a token is stored in clear',
+    ['worker/join-tokens.ts', '.bind(token.id, hashApiToken(token.token),', '.bind(token.id, token.token,'],
+    [...ENROL, 'only its hash'],
+  ),
+  mutate(
+    'an enrolment is good for any token',
+    [
+      'worker/routes/enrol.ts',
+      'if (claims.data.token !== (await tokenHash(token)))',
+      'if (claims.data.token === tokenHash.name)',
+    ],
+    [...ENROL, 'signed by another key'],
+  ),
+  mutate(
+    'any admin token is right',
+    ['worker/middleware/require-admin.ts', 'if (!matches || (', 'if (matches === undefined || ('],
+    [...EDGE, 'admin token'],
+  ),
+  mutate(
+    'a revoked admin token is right',
+    [
+      'worker/middleware/require-admin.ts',
+      ' || (await isRevoked(c.env.DB, hash))',
+      ' || isRevoked === undefined',
+    ],
+    [...IDENTITY, 'plain HTTP'],
+  ),
+  mutate(
+    'a clone is let in',
+    ['durable-objects/sessions.ts', 'if (generation <= reached) return false', ''],
+    [...IDENTITY, 'a clone'],
+  ),
+  mutate(
+    'refused credentials are not limited',
+    ['worker/rate-limit.ts', 'if (prefix !== undefined && !take(', 'if (prefix === undefined && !take('],
+    [...IDENTITY, 'rate limits'],
+  ),
+]
+
+const SESSIONS: readonly Mutation[] = [
+  mutate(
+    'unknown fields of a frame are accepted',
+    [
+      'protocol/frames.ts',
+      'export const RegisterFrame = z.strictObject({',
+      'export const RegisterFrame = z.looseObject({',
+    ],
+    FRAMES,
+  ),
+  mutate(
+    'a frame with a private key is accepted',
+    [
+      'durable-objects/frame-reader.ts',
+      "if (PRIVATE_KEY_FIELD.test(message)) return err('E_FRAME_PRIVATE_KEY')",
+      '',
+    ],
+    FRAMES,
+  ),
+  mutate(
+    'a frame that names a node is accepted',
+    [
+      'durable-objects/frame-reader.ts',
+      "if (NODE_FIELDS.some((field) => field in json)) return err('E_FRAME_FOREIGN_ID')",
+      '',
+    ],
+    FRAMES,
+  ),
+  mutate(
+    'an oversize frame is read',
+    [
+      'durable-objects/frame-reader.ts',
+      "if (byteLength(message) > MAX_FRAME_BYTES) return err('E_FRAME_TOO_LARGE')",
+      '',
+    ],
+    FRAMES,
+  ),
+  mutate(
+    'sizes are counted in characters',
+    [
+      'durable-objects/frame-reader.ts',
+      'return encoder.encode(text).length',
+      'return encoder === undefined ? 0 : text.length',
+    ],
+    [...FUZZ_FRAMES, 'X3'],
+  ),
+  mutate(
+    'violations are not counted',
+    ['durable-objects/session-shard.ts', 'if (violations >= MAX_VIOLATIONS)', 'if (violations < 0)'],
+    [...SESSION, 'third refusal'],
+  ),
+  mutate(
+    'floods are not slowed',
+    [
+      'durable-objects/session-shard.ts',
+      "if (!this.#sessions.mayReceive(socket, Date.now())) return this.#violation(socket, 'E_FRAME_RATE')",
+      '',
+    ],
+    [...SESSION, 'E_FRAME_RATE'],
+  ),
+  mutate(
+    'nobody waits for `register`',
+    [
+      'durable-objects/session-shard.ts',
+      "this.#refuse(socket, 'E_REGISTER_TIMEOUT', CLOSE.registerTimeout)",
+      'return',
+    ],
+    [...SESSION, 'register comes too late'],
+  ),
+  mutate(
+    'a second session leaves the first',
+    [
+      'durable-objects/session-shard.ts',
+      "for (const socket of older) this.#refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)",
+      '',
+    ],
+    [...SESSION, 'two sessions of one node'],
+  ),
+  mutate(
+    'a lease never ends',
+    ['durable-objects/presence.ts', "if (age >= OFFLINE_AFTER_MS) return 'offline'", ''],
+    [...SESSION, 'ends as a lease'],
+  ),
+  mutate(
+    'a removed node keeps its socket',
+    ['durable-objects/session-shard.ts', "this.#close(socket, CLOSE.removed, 'E_NODE_REMOVED')", ''],
+    [...SESSION, 'is refused to a removed node'],
+  ),
+]
+
+const VALUES: readonly Mutation[] = [
+  mutate(
+    'every node may read every secret',
+    ['worker/secret-policy.ts', 'return { allowed: false,', 'return { allowed: true,'],
+    [...SECRETS, 'denied'],
+  ),
+  mutate(
+    'a name is enough to read a secret',
+    [
+      'worker/secret-policy.ts',
+      '({ id }) => id === node.id',
+      '({ id, name }) => id === node.id || name === Reflect.get(node, "name")',
+    ],
+    [...SECRETS, 'taken the name'],
+  ),
+  mutate(
+    'a missing secret is told from a denied one',
+    [
+      'worker/routes/node-secrets.ts',
+      "if (secret === undefined || !allowed) throw new RefusedError('E_SECRET_DENIED',",
+      "if (secret === undefined) throw new RefusedError('E_SECRET_NOT_FOUND'); if (!allowed) throw new RefusedError('E_SECRET_DENIED',",
+    ],
+    [...SECRETS, 'exactly as if'],
+  ),
+  mutate(
+    'a denied read is not recorded',
+    [
+      'worker/routes/node-secrets.ts',
+      '...verdicts.map(({ name, secret, allowed, reason }) => ({',
+      '...verdicts.filter(({ allowed }) => allowed).map(({ name, secret, allowed, reason }) => ({',
+    ],
+    [...SECRETS, 'exactly as if'],
+  ),
+  mutate(
+    'an action goes on without its entry',
+    [
+      'worker/audit.ts',
+      'await callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events))',
+      'await callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)).catch(() => undefined)',
+    ],
+    ['host', 'findings/audit-first.test.ts'],
+  ),
+  mutate(
+    'an answer is for any request',
+    [
+      'crypto/delivery.ts',
+      'aad: lengthPrefixed(fleet, name, String(version), request)',
+      'aad: lengthPrefixed(fleet, name, String(version), request.slice(99))',
+    ],
+    ['host', 'findings/delivery.test.ts'],
+  ),
+  mutate(
+    'nonces are fixed',
+    [
+      'crypto/secret-frame.ts',
+      'nonce = randomBytes(NONCE_BYTES)',
+      'nonce = randomBytes(NONCE_BYTES).fill(0)',
+    ],
+    [...BYTES, 'nonce'],
+  ),
+  mutate(
+    'one key for every secret',
+    ['crypto/secret-frame.ts', 'utf8(DOMAIN.secretKey + name)', 'utf8(DOMAIN.secretKey + name.slice(99))'],
+    [...BYTES, 'under its own name'],
+  ),
+  mutate(
+    'a damaged frame opens',
+    [
+      'crypto/secret-frame.ts',
+      "  } catch {\n    return err('corrupt')",
+      '  } catch {\n    return ok(SecretBytes.take(frame.slice()))',
+    ],
+    [...BYTES, 'any byte has changed'],
+  ),
+  mutate(
+    'secret bytes print themselves',
+    [
+      'crypto/secret-bytes.ts',
+      'toJSON(): string {\n    return this.toString()',
+      'toJSON(): string {\n    return String(this.#bytes)',
+    ],
+    BYTES,
+  ),
+  mutate(
+    'inspecting shows secret bytes',
+    [
+      'crypto/secret-bytes.ts',
+      "[Symbol.for('nodejs.util.inspect.custom')](): string {\n    return this.toString()",
+      "[Symbol.for('nodejs.util.inspect.custom')](): string {\n    return String(this.#bytes)",
+    ],
+    ['host', 'findings/secret-forms.test.ts'],
+  ),
+  mutate(
+    'a beginning equals the whole',
+    [
+      'crypto/secret-bytes.ts',
+      'return mine.length === theirs.length && equalBytes(mine, theirs)',
+      'return equalBytes(mine.subarray(0, theirs.length), theirs.subarray(0, mine.length))',
+    ],
+    ['host', 'findings/secret-forms.test.ts', 'I1.2'],
+  ),
+  mutate('a wipe wipes nothing', ['crypto/secret-bytes.ts', 'this.#bytes?.fill(0)', ''], [...BYTES, 'wipe']),
+  mutate(
+    'a gateway without a keyring runs open',
+    ['durable-objects/config.ts', '    throw new ConfigError(wrong)', '    console.log(wrong)'],
+    [...EDGE, '503'],
+  ),
+  mutate(
+    'a Keyring of short keys is taken',
+    [
+      'crypto/keyring.ts',
+      'if (bytes?.length !== KEY_BYTES) return undefined',
+      'if (bytes === undefined) return undefined',
+    ],
+    ['host', 'findings/delivery.test.ts', 'keyring'],
+  ),
+  mutate(
+    'a large body is read',
+    ['worker/body.ts', "if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')", ''],
+    ['host', 'findings/outside.test.ts', 'chunked'],
+  ),
+]
+
+export const MUTATIONS: readonly Mutation[] = [
+  ...TRANSPORT,
+  ...KEY_FILES,
+  ...WORDS,
+  ...IDENTITIES,
+  ...SESSIONS,
+  ...VALUES,
+]

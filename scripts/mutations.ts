@@ -1,0 +1,160 @@
+/**
+ * `npm run mutations`: takes one guard away at a time, in a copy of the tree, and runs the test that must notice. A mutation that survives is
+ * a test that is missing. `-- WORD` runs those whose names hold the word.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { MUTATIONS, type Mutation } from './mutations-list.ts'
+import { ROOT } from './run.ts'
+
+const COPIES = 2
+const TEST_TIMEOUT_MS = 180_000
+
+type Outcome = 'caught' | 'SURVIVED' | 'BROKEN'
+
+const wanted = process.argv.slice(2)
+const mutations = MUTATIONS.filter(({ name }) => wanted.every((word) => name.includes(word)))
+const folder = mkdtempSync(join(tmpdir(), 'claw-mutations-'))
+try {
+  process.exitCode = await main()
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+
+async function main(): Promise<number> {
+  const unmatched = mutations.filter((mutation) => occurrences(ROOT, mutation) !== 1)
+  for (const { name, file } of unmatched) process.stdout.write(`no longer fits: ${name} (${file})\n`)
+  if (unmatched.length > 0) return 1
+
+  const copies = Array.from({ length: COPIES }, (_, index) => copyTree(join(folder, String(index))))
+  const broken = await inCopies(copies, distinctRuns(), async (copy, run) => {
+    const { passed, failed } = await runTests(copy, run)
+    return passed > 0 && failed === 0
+      ? undefined
+      : `${run.test} ${run.title ?? ''}: ${passed} passed, ${failed} failed`
+  })
+  const unfit = broken.filter((problem) => problem !== undefined)
+  for (const problem of unfit) process.stdout.write(`fails without any mutation: ${problem}\n`)
+  if (unfit.length > 0) return 1
+
+  const outcomes = await inCopies(copies, mutations, async (copy, mutation) => {
+    const outcome = await tryOut(copy, mutation)
+    process.stdout.write(`${outcome.padEnd(9)} ${mutation.name}\n`)
+    return outcome
+  })
+  const caught = outcomes.filter((outcome) => outcome === 'caught').length
+  process.stdout.write(`\n${caught} of ${mutations.length} mutations caught\n`)
+  return caught === mutations.length ? 0 : 1
+}
+
+async function tryOut(copy: string, mutation: Mutation): Promise<Outcome> {
+  const path = join(copy, mutation.file)
+  const original = readFileSync(path, 'utf8')
+  writeFileSync(
+    path,
+    original.replace(mutation.search, () => mutation.replace),
+  )
+  try {
+    const { passed, failed } = await runTests(copy, mutation)
+    if (failed > 0) return 'caught'
+    // No test at all is no verdict: the mutation does not even load.
+    return passed > 0 ? 'SURVIVED' : 'BROKEN'
+  } finally {
+    writeFileSync(path, original)
+  }
+}
+
+interface Run extends Pick<Mutation, 'project' | 'test' | 'title'> {}
+
+/** Each selection of tests once, to see that it passes as things are. */
+function distinctRuns(): Run[] {
+  const runs = mutations.map(({ project, test, title }) => ({
+    project,
+    test,
+    ...(title !== undefined && { title }),
+  }))
+  return [...new Map(runs.map((run) => [JSON.stringify(run), run])).values()]
+}
+
+/** Works the items off, one at a time in each copy; results in the order of the items. */
+async function inCopies<T, R>(
+  copies: readonly string[],
+  items: readonly T[],
+  work: (copy: string, item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = []
+  const queue = items.entries()
+  await Promise.all(
+    copies.map(async (copy) => {
+      for (const [index, item] of queue) results[index] = await work(copy, item)
+    }),
+  )
+  return results
+}
+
+function runTests(copy: string, { project, test, title }: Run): Promise<{ passed: number; failed: number }> {
+  const report = join(copy, 'mutation-report.json')
+  rmSync(report, { force: true })
+  const args = [
+    'run',
+    '--project',
+    project,
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    '--silent',
+    `test/${test}`,
+  ]
+  if (title !== undefined) args.push('-t', title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  return new Promise((resolve, reject) => {
+    const child = spawn(join(ROOT, 'node_modules/.bin/vitest'), args, {
+      cwd: copy,
+      stdio: 'ignore',
+      timeout: TEST_TIMEOUT_MS,
+      env: {
+        ...process.env,
+        PATH: `${ROOT}node_modules/.bin:${process.env['PATH']}`,
+        CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+        WRANGLER_SEND_METRICS: 'false',
+      },
+    })
+    child.once('error', reject)
+    child.once('exit', () => resolve(totals(report)))
+  })
+}
+
+function totals(report: string): { passed: number; failed: number } {
+  if (!existsSync(report)) return { passed: 0, failed: 0 }
+  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, 'utf8')) as {
+    numPassedTests: number
+    numFailedTests: number
+  }
+  return { passed: numPassedTests, failed: numFailedTests }
+}
+
+/** What git knows of, as it is now, with the packages of this one. */
+function copyTree(target: string): string {
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
+  for (const path of listed.split('\n').filter((name) => name !== '' && existsSync(join(ROOT, name)))) {
+    mkdirSync(dirname(join(target, path)), { recursive: true })
+    cpSync(join(ROOT, path), join(target, path))
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(target, 'node_modules'))
+  return target
+}
+
+const occurrences = (root: string, { file, search }: Mutation): number =>
+  existsSync(join(root, file)) ? readFileSync(join(root, file), 'utf8').split(search).length - 1 : 0
