@@ -13,7 +13,7 @@ import { checkPinnedUrl, requireTls } from '../host/require-tls.ts'
 import { readSettings, type Setting, type SettingSpecs } from '../host/settings.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { AdminClient } from './admin-client.ts'
-import { DEFAULT_DIRECTORY, readRunFile } from './run-file.ts'
+import { DEFAULT_DIRECTORY, findRunningGateway } from './run-file.ts'
 
 export const connectionOptions = {
   gateway: {
@@ -46,6 +46,8 @@ const SETTINGS = {
   require_tls: { kind: 'boolean', env: ['CLAW_REQUIRE_TLS'] },
 } as const satisfies SettingSpecs
 
+const RUN_FILE = `${DEFAULT_DIRECTORY}/run.json`
+
 interface Place {
   readonly url: GatewayUrl
   /** PEM. */
@@ -68,7 +70,10 @@ export async function withGateway<T>(
   }
 }
 
-/** The CA of a local gateway goes with its address only: another gateway is not judged by it. */
+/**
+ * All of it comes from the file of a local gateway, or none: its CA judges no other gateway, and a token or a CA that was named for another
+ * gateway is not for one that a directory happens to name.
+ */
 function findGateway(options: ConnectionOptions, env: NodeJS.ProcessEnv): Place {
   const problems = new ConfigProblems()
   const { 'token-file': token_file, ...others } = options
@@ -81,7 +86,11 @@ function findGateway(options: ConnectionOptions, env: NodeJS.ProcessEnv): Place 
     setting && problems.attempt({ setting: name, source: setting.source }, () => parse(setting.value))
 
   check('require_tls', require_tls, requireTls)
-  const local = gateway === undefined ? localGateway() : undefined
+  const alone = ca ?? fingerprint ?? settings.token_file
+  const local =
+    (gateway ?? alone) === undefined
+      ? problems.attempt({ setting: 'gateway', source: RUN_FILE }, localGateway)
+      : undefined
   const url = check('gateway', gateway ?? local?.url, parseGatewayUrl)
   const pem = check('ca', ca ?? local?.ca, readCaFile)
   const pins = fingerprint?.value.flatMap(
@@ -91,20 +100,19 @@ function findGateway(options: ConnectionOptions, env: NodeJS.ProcessEnv): Place 
   check('fingerprint', gateway && fingerprint, () => checkPinnedUrl(gateway?.value))
   const token = check('token_file', settings.token_file ?? local?.tokenFile, readToken)
   problems.throwIfAny()
-  if (url === undefined) throw noGateway()
+  if (url === undefined) throw noGateway(alone?.source)
   if (token === undefined) throw missingToken()
   return { url, ca: pem, pins: pins ?? [], token }
 }
 
 function localGateway() {
-  const run = readRunFile(DEFAULT_DIRECTORY)
-  if (run?.url === undefined) return undefined
-  const { url, ca, adminTokenFile } = run
-  const source = `${DEFAULT_DIRECTORY}/run.json`
+  const found = findRunningGateway(DEFAULT_DIRECTORY)
+  if (found === undefined) return undefined
+  const { url, ca, adminTokenFile } = found
   return {
-    url: { value: url, source },
-    ca: { value: ca, source },
-    tokenFile: { value: adminTokenFile, source },
+    url: { value: url, source: RUN_FILE },
+    ca: { value: ca, source: RUN_FILE },
+    tokenFile: { value: adminTokenFile, source: RUN_FILE },
   }
 }
 
@@ -129,10 +137,17 @@ const missingToken = (): UserError =>
     exitCode: EXIT.auth,
   })
 
-const noGateway = (): UserError =>
+/** @param source of what was named without it. */
+const noGateway = (source: string | undefined): UserError =>
   new UserError({
     code: 'E_NO_GATEWAY',
-    message: 'no gateway is given, and none runs from this directory',
+    message:
+      source === undefined
+        ? 'no gateway is given, and none runs from this directory'
+        : `${source} is given without a gateway`,
+    why:
+      source &&
+      'a CA, a fingerprint or a token is for the gateway named with it, not for one found in this directory',
     fix: 'name one with --gateway URL or CLAW_GATEWAY, or start one with `claw up`',
     exitCode: EXIT.usage,
   })

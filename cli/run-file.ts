@@ -1,9 +1,18 @@
-/** `run.json` of a running `claw up`: who it is, so that a second one keeps away, and where it serves, so that `claw` finds it. */
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
+/**
+ * `run.json` of a running `claw up`: who it is, and where it serves, so that `claw` finds it. A lock beside it keeps a second one away, for
+ * exactly as long as the first one lives.
+ */
+import { rmSync, statSync } from 'node:fs'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { OptionSpec } from '../host/options.ts'
-import { createPrivateFile, readPrivateFile, writePrivateFile } from '../host/private-file.ts'
+import {
+  checkPrivateDirectory,
+  createPrivateFile,
+  readPrivateFile,
+  writePrivateFile,
+} from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { endProcess, identify, isAlive, ProcessIdentity } from './up/processes.ts'
 
@@ -39,42 +48,146 @@ export function readRunFile(directory: string): RunFile | undefined {
   }
 }
 
-/**
- * Takes the directory for this process. `kill -9` of an earlier run leaves its workerd behind, which holds port and databases: that one
- * is ended, recognised by pid, start time and executable, and nothing else ever is.
- */
-export async function claimDirectory(
-  directory: string,
-  files: Pick<RunFile, 'ca' | 'adminTokenFile'>,
-): Promise<RunFile> {
-  const earlier = readRunFile(directory)
-  if (earlier !== undefined && isAlive(earlier.gateway)) throw alreadyRunning(directory, earlier)
-  if (earlier?.workerd !== undefined) await endProcess(earlier.workerd)
-  releaseDirectory(directory)
+/** The files of a gateway that its administrator needs. */
+interface GatewayFiles {
+  readonly ca: string
+  readonly adminTokenFile: string
+}
 
-  const mine: RunFile = { gateway: identify(process.pid) ?? unidentified(), ...files }
-  if (!createPrivateFile(pathIn(directory), JSON.stringify(mine)))
-    throw alreadyRunning(directory, readRunFile(directory))
-  return mine
+const gatewayFiles = (directory: string): GatewayFiles => ({
+  ca: join(resolve(directory), 'ca.pem'),
+  adminTokenFile: join(resolve(directory), 'admin.token'),
+})
+
+/**
+ * The gateway that serves from this directory; undefined if none does.
+ * @throws UserError if somebody else may have put the directory there, or the file names what is not in it: a directory that came with a
+ * download must not choose where a token goes.
+ */
+export function findRunningGateway(directory: string): (GatewayFiles & { readonly url: string }) | undefined {
+  checkPrivateDirectory(directory)
+  const run = readRunFile(directory)
+  if (run === undefined) return undefined
+  const files = gatewayFiles(directory)
+  if (!isSameFile(run.ca, files.ca) || !isSameFile(run.adminTokenFile, files.adminTokenFile))
+    throw untrusted(directory)
+  if (run.url === undefined || !mayBeAlive(run.gateway)) return undefined
+  return { url: run.url, ...files }
+}
+
+/** By another way to the same directory, but under the same name. */
+function isSameFile(recorded: string, expected: string): boolean {
+  if (!isAbsolute(recorded) || basename(recorded) !== basename(expected)) return false
+  const recordedIn = statSync(dirname(recorded), { throwIfNoEntry: false })
+  const expectedIn = statSync(dirname(expected), { throwIfNoEntry: false })
+  return recordedIn?.ino === expectedIn?.ino && recordedIn?.dev === expectedIn?.dev
+}
+
+/** Where the platform does not tell, the directory has to do. */
+const mayBeAlive = (gateway: ProcessIdentity): boolean =>
+  isAlive(gateway) || identify(process.pid) === undefined
+
+/** A directory that is this process's until it is released, or the process dies. */
+export class DirectoryClaim {
+  readonly #directory: string
+  readonly #lock: DatabaseSync
+  #content: RunFile
+
+  private constructor(directory: string, lock: DatabaseSync) {
+    this.#directory = directory
+    this.#lock = lock
+    this.#content = { gateway: identify(process.pid) ?? unidentified(), ...gatewayFiles(directory) }
+    this.note({})
+  }
+
+  /**
+   * `kill -9` of an earlier run leaves its workerd behind, which holds port and databases: that one is ended, recognised by pid, start time
+   * and executable, and nothing else ever is.
+   * @throws UserError if another process has the directory.
+   */
+  static async take(directory: string): Promise<DirectoryClaim> {
+    const lock = lockForLife(directory)
+    try {
+      const earlier = readRunFile(directory)
+      // Possible only if somebody deleted the lock under it.
+      if (earlier !== undefined && isAlive(earlier.gateway)) throw alreadyRunning(directory)
+      if (earlier?.workerd !== undefined) await endProcess(earlier.workerd)
+      return new DirectoryClaim(directory, lock)
+    } catch (error) {
+      lock.close()
+      throw error
+    }
+  }
+
+  /** Writes down what is known by now. */
+  note(change: Pick<RunFile, 'workerd' | 'url'>): void {
+    if (!this.#lock.isOpen) return
+    this.#content = { ...this.#content, ...change }
+    writeRunFile(this.#directory, this.#content)
+  }
+
+  /** Once: what is there afterwards may be another's. */
+  release(): void {
+    if (!this.#lock.isOpen) return
+    rmSync(pathIn(this.#directory), { force: true })
+    this.#lock.close()
+  }
 }
 
 export const writeRunFile = (directory: string, content: RunFile): void =>
   writePrivateFile(pathIn(directory), `${JSON.stringify(content, null, 2)}\n`)
 
-export const releaseDirectory = (directory: string): void => rmSync(pathIn(directory), { force: true })
+/** Two may begin at once, and one that moves away; each waits a little before it believes in another. */
+const LOCK_TIMEOUT_MS = 250
+const SQLITE_BUSY = 5
 
-/** Where the platform does not tell, the port is what keeps a second gateway away. */
+/**
+ * Node has no file locks but SQLite's: a transaction that is never ended holds one, and the system ends it with the process, however that
+ * dies. Nothing is ever written to the file. @throws UserError if another process holds it.
+ */
+function lockForLife(directory: string): DatabaseSync {
+  const path = join(directory, 'lock.db')
+  createPrivateFile(path, '')
+  const lock = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS })
+  try {
+    // Without this there would be a journal beside it.
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
+    return lock
+  } catch (error) {
+    lock.close()
+    throw isBusy(error) ? alreadyRunning(directory) : error
+  }
+}
+
+const isBusy = (error: unknown): boolean =>
+  error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
+
 const unidentified = (): ProcessIdentity => ({
   pid: process.pid,
   startTime: '',
   executable: process.execPath,
 })
 
-const alreadyRunning = (directory: string, other: RunFile | undefined): UserError =>
-  new UserError({
+function alreadyRunning(directory: string): UserError {
+  const other = readRunFile(directory)
+  // One that has only just begun has not written its own yet.
+  const known = other !== undefined && isAlive(other.gateway)
+  return new UserError({
     code: 'E_ALREADY_RUNNING',
     message: `a gateway is already running on ${directory}`,
-    why: other && `process ${other.gateway.pid}${other.url === undefined ? '' : ` serves ${other.url}`}`,
+    why: known
+      ? `process ${other.gateway.pid}${other.url === undefined ? '' : ` serves ${other.url}`}`
+      : undefined,
     fix: 'stop that one first, or use another --dir',
     exitCode: EXIT.conflict,
+  })
+}
+
+const untrusted = (directory: string): UserError =>
+  new UserError({
+    code: 'E_RUN_FILE',
+    message: `${pathIn(directory)} is not what \`claw up\` writes there`,
+    why: 'it names a CA or an admin token outside its own directory',
+    fix: 'delete it, and start the gateway anew; or name a gateway with --gateway URL',
+    exitCode: EXIT.badConfig,
   })

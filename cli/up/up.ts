@@ -8,7 +8,7 @@ import { usageError } from '../../host/options.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { ensurePrivateDirectory } from '../../host/private-file.ts'
 import { UserError } from '../../host/user-error.ts'
-import { claimDirectory, releaseDirectory, writeRunFile } from '../run-file.ts'
+import { DirectoryClaim } from '../run-file.ts'
 import { type EmbeddedGateway, startGateway } from './embedded-gateway.ts'
 import { keepKeyFiles } from './key-files.ts'
 import { isServerName, originOf, serverNames } from './server-names.ts'
@@ -37,14 +37,11 @@ export async function up(options: UpOptions): Promise<Ready & EmbeddedGateway> {
   checkOptions(options)
   const directory = resolve(options.dir)
   ensurePrivateDirectory(directory)
-  const run = await claimDirectory(directory, {
-    ca: join(directory, 'ca.pem'),
-    adminTokenFile: join(directory, 'admin.token'),
-  })
+  const claim = await DirectoryClaim.take(directory)
   try {
-    return await serve(directory, options, run)
+    return await serve(directory, options, claim)
   } catch (error) {
-    releaseDirectory(directory)
+    claim.release()
     throw error
   }
 }
@@ -52,7 +49,7 @@ export async function up(options: UpOptions): Promise<Ready & EmbeddedGateway> {
 async function serve(
   directory: string,
   options: UpOptions,
-  claim: Awaited<ReturnType<typeof claimDirectory>>,
+  claim: DirectoryClaim,
 ): Promise<Ready & EmbeddedGateway> {
   const stateDirectory = join(directory, 'state')
   const fresh = !existsSync(stateDirectory)
@@ -65,7 +62,6 @@ async function serve(
   // Last of all: from here on a missing key is a lost one, not one that is still to be made.
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
 
-  let run = claim
   const gateway = await startGateway({
     host: options.host,
     port,
@@ -79,15 +75,11 @@ async function serve(
     },
     stateDirectory,
     log: (line) => process.stderr.write(`${line}\n`),
-    onWorkerd(workerd) {
-      run = { ...run, workerd }
-      writeRunFile(directory, run)
-    },
+    onWorkerd: (workerd) => claim.note({ workerd }),
     ...(options.entry !== undefined && { entry: options.entry }),
   })
   const url = origins[0] ?? originOf('localhost', port)
-  run = { ...run, url }
-  writeRunFile(directory, run)
+  claim.note({ url })
   return {
     url,
     ca: tls.caPath,
@@ -96,7 +88,7 @@ async function serve(
     pid: process.pid,
     async stop() {
       await gateway.stop()
-      releaseDirectory(directory)
+      claim.release()
     },
   }
 }

@@ -35,8 +35,9 @@ test('the first start makes everything, private, and serves over its own CA', as
 
   expect(modeOf(home)).toBe(0o700)
   expect(modeOf(join(home, 'state'))).toBe(0o700)
-  expect(readdirSync(home).sort()).toEqual([...FILES, 'run.json', 'state'].sort())
-  for (const name of [...FILES, 'run.json']) expect([name, modeOf(join(home, name))]).toEqual([name, 0o600])
+  expect(readdirSync(home).sort()).toEqual([...FILES, 'lock.db', 'run.json', 'state'].sort())
+  for (const name of [...FILES, 'lock.db', 'run.json'])
+    expect([name, modeOf(join(home, name))]).toEqual([name, 0o600])
   expect(gateway.pid).toBe(gateway.process.pid)
   expect(gateway.ca).toBe(join(home, 'ca.pem'))
 
@@ -72,7 +73,7 @@ test('SIGTERM ends it cleanly, workerd included', async () => {
   await gateway.end('SIGTERM')
   expect(gateway.process.exitCode).toBe(0)
   expect(isAlive(workerd)).toBe(false)
-  expect(readdirSync(directory).sort()).toEqual([...FILES, 'state'].sort())
+  expect(readdirSync(directory).sort()).toEqual([...FILES, 'lock.db', 'state'].sort())
 })
 
 test('after kill -9 the next start ends the workerd left behind, takes the port again and has lost nothing', async () => {
