@@ -68,7 +68,7 @@ function runTests(files: readonly string[]): TestRun[] {
       '--reporter=dot',
       '--reporter=json',
       `--outputFile.json=${output}`,
-      '--silent',
+      '--silent=true',
       ...files,
     ])
     const { testResults } = JSON.parse(readFileSync(output, 'utf8')) as Report

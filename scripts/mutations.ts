@@ -26,12 +26,6 @@ type Outcome = 'caught' | 'SURVIVED' | 'BROKEN'
 const wanted = process.argv.slice(2)
 const mutations = MUTATIONS.filter(({ name }) => wanted.every((word) => name.includes(word)))
 const folder = mkdtempSync(join(tmpdir(), 'claw-mutations-'))
-try {
-  process.exitCode = await main()
-} finally {
-  rmSync(folder, { recursive: true, force: true })
-}
-
 async function main(): Promise<number> {
   const unmatched = mutations.filter((mutation) => occurrences(ROOT, mutation) !== 1)
   for (const { name, file } of unmatched) process.stdout.write(`no longer fits: ${name} (${file})\n`)
@@ -112,7 +106,7 @@ function runTests(copy: string, { project, test, title }: Run): Promise<{ passed
     project,
     '--reporter=json',
     `--outputFile.json=${report}`,
-    '--silent',
+    '--silent=true',
     `test/${test}`,
   ]
   if (title !== undefined) args.push('-t', title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
@@ -158,3 +152,9 @@ function copyTree(target: string): string {
 
 const occurrences = (root: string, { file, search }: Mutation): number =>
   existsSync(join(root, file)) ? readFileSync(join(root, file), 'utf8').split(search).length - 1 : 0
+
+try {
+  process.exitCode = await main()
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
