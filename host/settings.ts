@@ -5,7 +5,7 @@
 import type { ConfigProblems } from './config-problems.ts'
 import { didYouMean } from './did-you-mean.ts'
 
-export interface SettingSpec {
+interface SettingSpec {
   readonly kind: 'text' | 'boolean' | 'integer' | 'list'
   /** Names of the variable; the first that is set counts. */
   readonly env: readonly string[]
@@ -92,14 +92,16 @@ const unknown = (name: string, source: string, known: readonly string[]) => ({
 function fromToml({ kind }: SettingSpec, value: unknown): unknown {
   switch (kind) {
     case 'text':
-      return typeof value === 'string' ? value : undefined
+      return typeof value === 'string' ? notEmpty(value) : undefined
     case 'boolean':
       return typeof value === 'boolean' ? value : undefined
     case 'integer':
       return Number.isSafeInteger(value) ? value : undefined
     case 'list': {
       const list = typeof value === 'string' ? [value] : value
-      return Array.isArray(list) && list.every((item) => typeof item === 'string') ? list : undefined
+      return Array.isArray(list) && list.every((item) => typeof item === 'string')
+        ? notEmpty(list)
+        : undefined
     }
   }
 }
@@ -107,21 +109,25 @@ function fromToml({ kind }: SettingSpec, value: unknown): unknown {
 function fromText({ kind }: SettingSpec, text: string): unknown {
   switch (kind) {
     case 'text':
-      return text
+      return notEmpty(text)
     case 'boolean':
       return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : undefined
     case 'integer':
       return /^[0-9]{1,9}$/.test(text) ? Number(text) : undefined
     case 'list':
-      return text.split(/[\s,]+/).filter((item) => item !== '')
+      return notEmpty(text.split(/[\s,]+/).filter((item) => item !== ''))
   }
 }
 
+/** An empty list of pins would be none at all, and an empty directory the current one. */
+const notEmpty = <T extends { readonly length: number }>(value: T): T | undefined =>
+  value.length === 0 ? undefined : value
+
 const FORMS = {
-  text: 'it is a text',
+  text: 'it is a text, and not an empty one',
   boolean: 'it is true or false',
   integer: 'it is a whole number',
-  list: 'it is a text or a list of texts',
+  list: 'it is a text or a list of texts, and not an empty one',
 } as const
 
 const formOf = (spec: SettingSpec | undefined) => ({ message: FORMS[spec?.kind ?? 'text'] })

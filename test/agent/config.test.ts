@@ -143,6 +143,8 @@ describe('what is wrong', () => {
     ['a name that is no DNS label', { name: '"Node A"' }, 'name E_NAME_INVALID'],
     ['a level that is none', { log_level: '"loud"' }, 'log_level E_LOG_LEVEL_INVALID'],
     ['a truth that is none', { userspace: '"yes"' }, 'userspace E_CONFIG_TYPE'],
+    ['no pin at all', { gateway_cert_fingerprint: '[]' }, 'gateway_cert_fingerprint E_CONFIG_TYPE'],
+    ['an empty text', { gateway_ca_cert: '""' }, 'gateway_ca_cert E_CONFIG_TYPE'],
     ['pins of several kinds', { gateway_cert_fingerprint: '[1]' }, 'gateway_cert_fingerprint E_CONFIG_TYPE'],
     ['an unknown setting', { gateway_uri: '"https://gw"' }, 'gateway_uri E_CONFIG_UNKNOWN'],
     ['one that every object has', { constructor: '"x"' }, 'constructor E_CONFIG_UNKNOWN'],
@@ -186,8 +188,13 @@ describe('what is wrong', () => {
   })
 
   test('a value of the environment or a flag of the wrong form', () => {
-    const env = { CLAWNODE_MESH: 'maybe', CLAWNODE_LISTEN_PORT: '1e3' }
+    const env = {
+      CLAWNODE_MESH: 'maybe',
+      CLAWNODE_LISTEN_PORT: '1e3',
+      CLAWNODE_GATEWAY_CERT_FINGERPRINT: ' ',
+    }
     expect(codes(read({ listen_port: '-1' }, env))).toEqual([
+      'gateway_cert_fingerprint E_CONFIG_TYPE',
       'mesh E_CONFIG_TYPE',
       'listen_port E_CONFIG_TYPE',
       'listen_port E_CONFIG_TYPE',
