@@ -83,14 +83,14 @@ const TRANSPORT: readonly Mutation[] = [
   mutate(
     'any certificate that is sent along satisfies a pin',
     ['host/pins.ts', '|| !subject.verify(issuer.publicKey)) break', ') break'],
-    [...MATRIX, 'pin'],
+    ['host', 'findings/pinned-chain.test.ts'],
   ),
   mutate(
-    'a pin names the certificate that should have come',
+    'a mismatch names the pin that was expected',
     [
-      'host/connection-error.ts',
-      'is not the pinned one`',
-      'is not the pinned one` + JSON.stringify(arguments[1])',
+      'host/gateway-agent.ts',
+      'return pinMismatch(this.#url)',
+      'return Object.assign(pinMismatch(this.#url), { why: pins.join() })',
     ],
     [...MATRIX, 'does not say which pin'],
   ),
@@ -329,7 +329,7 @@ const IDENTITIES: readonly Mutation[] = [
   mutate(
     'a used-up token is accepted',
     ['worker/join-tokens.ts', 'used < uses AND expires_at', 'expires_at'],
-    [...ENROL, 'more uses'],
+    [...ENROL, 'without taking a second use'],
   ),
   mutate(
     'an expired token is accepted',

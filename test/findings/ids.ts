@@ -172,6 +172,15 @@ export const FINDINGS: Readonly<Record<string, Finding>> = {
       X32: '[N/A] utilisation broke GPU metrics',
     },
   },
+  G: {
+    title: 'Beyond the audit',
+    lines: {
+      G1: 'whoever is in between with a trusted certificate is not taken for the gateway',
+      G2: 'a cloned disk is noticed, held and released',
+      G3: 'an identity key can be replaced; removal cuts the socket',
+      G4: 'spoiled frames, proofs and tokens are refused whatever they are',
+    },
+  },
 }
 
 export const ALL_LINES: readonly string[] = Object.values(FINDINGS).flatMap(({ lines }) => Object.keys(lines))
