@@ -19,6 +19,7 @@ import { temporaryDirectory } from '../support/temporary-directory.ts'
 import {
   ArgumentWatch,
   filesBelow,
+  formsOf,
   foundIn,
   keyFileForms,
   type Needles,
@@ -36,9 +37,7 @@ function gatewayNeedles(directory: string): Needles {
   }
   return {
     'admin token': textForms(readFileSync(join(directory, 'admin.token'), 'utf8').trim()),
-    'master key': textForms(Buffer.from(keys['1'] ?? '', 'base64').toString('latin1')).concat(
-      textForms(keys['1'] ?? ''),
-    ),
+    'master key': formsOf(Buffer.from(keys['1'] ?? '', 'base64')),
     'signing key': privateKeyForms(join(directory, 'gateway.jwk')),
     'key of the CA': privateKeyForms(join(directory, 'ca.key')),
     'key of the server': privateKeyForms(join(directory, 'server.key')),
