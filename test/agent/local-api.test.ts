@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { chmodSync, existsSync, linkSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { LocalApi } from '../../agent/local-api.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
@@ -29,6 +29,7 @@ test('of agents that begin together one runs, and its socket stays', async () =>
     linkSync(stale, join(directory, 'agent.sock'))
     const begun = await Promise.allSettled([1, 2, 3].map(() => LocalApi.listen(directory, never)))
     const [api, ...others] = begun.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    for (const other of others) await other.close()
     expect(others).toEqual([])
     expect(begun.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []))).toEqual([
       'E_ALREADY_RUNNING',
@@ -51,6 +52,7 @@ test('of processes too, and a killed one is in nobody’s way', async () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
+    onTestFinished(() => void child.kill('SIGKILL'))
     for await (const said of createInterface({ input: child.stdout })) return { child, said }
     throw new Error('it said nothing')
   }
