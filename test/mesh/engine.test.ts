@@ -315,7 +315,7 @@ describe('signals', () => {
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 2_000 }))
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(wireguard.reads).toBe(reads)
-    clock.advance(900)
+    clock.advance(2_000)
     expect(saved.cache).toBe(cache)
     // It is remembered all the same.
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 1_500 }))
