@@ -49,7 +49,13 @@ export async function openJoinedNode(
     })),
   )
   const gatewayClock = new GatewayClock(clock)
-  const client = new NodeClient({ connection, node: state.node.id, keys, clock: gatewayClock })
+  const client = new NodeClient({
+    connection,
+    node: state.node.id,
+    fleet: state.node.fleet,
+    keys,
+    clock: gatewayClock,
+  })
   return { directory, state, keys, gatewayKeys, connection, gatewayClock, client }
 }
 

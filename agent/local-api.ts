@@ -5,8 +5,7 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { createPrivateFile } from '../host/private-file.ts'
+import { type ProcessLock, takeProcessLock } from '../host/process-lock.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { type AgentStatus, type Failure, socketPath } from './local-status.ts'
 
@@ -17,9 +16,9 @@ interface Agent {
 
 export class LocalApi {
   readonly #server: Server
-  readonly #lock: DatabaseSync
+  readonly #lock: ProcessLock
 
-  private constructor(server: Server, lock: DatabaseSync) {
+  private constructor(server: Server, lock: ProcessLock) {
     this.#server = server
     this.#lock = lock
   }
@@ -30,7 +29,8 @@ export class LocalApi {
    */
   static async listen(directory: string, agent: Promise<Agent>): Promise<LocalApi> {
     const path = socketPath(directory)
-    const lock = lockForLife(directory)
+    const lock = takeProcessLock(join(directory, 'agent.lock'))
+    if (lock === undefined) throw alreadyRunning(directory)
     try {
       // Whoever left it there runs no more.
       rmSync(path, { force: true })
@@ -76,31 +76,6 @@ const failure = (error: unknown): Failure => {
     error instanceof UserError ? error : new UserError({ code: 'E_BUG', message: String(error) })
   return { code, message, exitCode, ...(why !== undefined && { why }), ...(fix !== undefined && { fix }) }
 }
-
-/** Two agents may begin at once, and one that moves away; each waits a little before it believes in another. */
-const LOCK_TIMEOUT_MS = 250
-const SQLITE_BUSY = 5
-
-/**
- * Node has no file locks but SQLite's: a transaction that is never ended holds one, and the system ends it with the process, however that
- * dies. Nothing is ever written to the file. @throws UserError if another process holds it.
- */
-function lockForLife(directory: string): DatabaseSync {
-  const path = join(directory, 'agent.lock')
-  createPrivateFile(path, '')
-  const lock = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS })
-  try {
-    // Without this there would be a journal beside it.
-    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
-    return lock
-  } catch (error) {
-    lock.close()
-    throw isBusy(error) ? alreadyRunning(directory) : error
-  }
-}
-
-const isBusy = (error: unknown): boolean =>
-  error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
 
 const alreadyRunning = (directory: string): UserError =>
   new UserError({

@@ -16,8 +16,8 @@ import type { NodeKeys } from './node-keys.ts'
 interface Options {
   readonly connection: GatewayConnection
   readonly node: NodeId
-  /** The fleet this node joined. Without it the gateway's word is taken for which one it answers for. */
-  readonly fleet?: FleetId
+  /** The fleet this node joined. */
+  readonly fleet: FleetId
   readonly keys: NodeKeys
   readonly clock: GatewayClock
 }
@@ -43,7 +43,7 @@ export class NodeClient {
     const { clock, keys } = this.#options
     const { answer, jti } = await sendSigned(clock, (now) => this.#post(SECRETS_PATH, { names }, now))
     const reply = parseAnswer(NodeSecretsReply, answer)
-    const { fleet = reply.fleet } = this.#options
+    const { fleet } = this.#options
     if (reply.fleet !== fleet) throw otherFleet()
     const secrets = new Map<SecretName, SecretBytes>()
     for (const { name, version, sealed } of reply.items) {

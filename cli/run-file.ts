@@ -4,15 +4,10 @@
  */
 import { rmSync, statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { OptionSpec } from '../host/options.ts'
-import {
-  checkPrivateDirectory,
-  createPrivateFile,
-  readPrivateFile,
-  writePrivateFile,
-} from '../host/private-file.ts'
+import { checkPrivateDirectory, readPrivateFile, writePrivateFile } from '../host/private-file.ts'
+import { type ProcessLock, takeProcessLock } from '../host/process-lock.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { endProcess, identify, isAlive, ProcessIdentity } from './up/processes.ts'
 
@@ -90,10 +85,10 @@ const mayBeAlive = (gateway: ProcessIdentity): boolean =>
 /** A directory that is this process's until it is released, or the process dies. */
 export class DirectoryClaim {
   readonly #directory: string
-  readonly #lock: DatabaseSync
+  readonly #lock: ProcessLock
   #content: RunFile
 
-  private constructor(directory: string, lock: DatabaseSync) {
+  private constructor(directory: string, lock: ProcessLock) {
     this.#directory = directory
     this.#lock = lock
     this.#content = { gateway: identify(process.pid) ?? unidentified(), ...gatewayFiles(directory) }
@@ -106,7 +101,8 @@ export class DirectoryClaim {
    * @throws UserError if another process has the directory.
    */
   static async take(directory: string): Promise<DirectoryClaim> {
-    const lock = lockForLife(directory)
+    const lock = takeProcessLock(join(directory, 'lock.db'))
+    if (lock === undefined) throw alreadyRunning(directory)
     try {
       const earlier = readRunFile(directory)
       // Possible only if somebody deleted the lock under it.
@@ -136,31 +132,6 @@ export class DirectoryClaim {
 
 export const writeRunFile = (directory: string, content: RunFile): void =>
   writePrivateFile(pathIn(directory), `${JSON.stringify(content, null, 2)}\n`)
-
-/** Two may begin at once, and one that moves away; each waits a little before it believes in another. */
-const LOCK_TIMEOUT_MS = 250
-const SQLITE_BUSY = 5
-
-/**
- * Node has no file locks but SQLite's: a transaction that is never ended holds one, and the system ends it with the process, however that
- * dies. Nothing is ever written to the file. @throws UserError if another process holds it.
- */
-function lockForLife(directory: string): DatabaseSync {
-  const path = join(directory, 'lock.db')
-  createPrivateFile(path, '')
-  const lock = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS })
-  try {
-    // Without this there would be a journal beside it.
-    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
-    return lock
-  } catch (error) {
-    lock.close()
-    throw isBusy(error) ? alreadyRunning(directory) : error
-  }
-}
-
-const isBusy = (error: unknown): boolean =>
-  error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
 
 const unidentified = (): ProcessIdentity => ({
   pid: process.pid,
