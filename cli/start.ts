@@ -35,7 +35,7 @@ async function start(): Promise<number> {
   if (ready === undefined) return 1
 
   const local = localUrl(ready)
-  if (!existsSync(join(NODE_DIRECTORY, 'node.json')) && !(await joinThisMachine(local))) return 1
+  if (!existsSync(join(NODE_DIRECTORY, 'node.json')) && !(await joinThisMachine(ready, local))) return 1
   const obstacle = meshObstacle()
   const node = launch(CLAWNODE, [
     'run',
@@ -51,9 +51,11 @@ async function start(): Promise<number> {
 }
 
 /** Joins through `clawnode`, as any machine does, with a token for this one use. */
-async function joinThisMachine(gateway: string): Promise<boolean> {
+async function joinThisMachine(ready: Ready, gateway: string): Promise<boolean> {
   const tokenFile = join(DEFAULT_DIRECTORY, 'join.token')
-  const { token } = await withGateway({}, (client) => client.createToken({ ttlMs: 60_000 }))
+  // Named in full: what the caller's environment says of another gateway is not for this one.
+  const place = { gateway, ca: ready.ca, 'token-file': ready.adminTokenFile }
+  const { token } = await withGateway(place, (client) => client.createToken({ ttlMs: 60_000 }))
   writePrivateFile(tokenFile, token)
   try {
     const joining = launch(CLAWNODE, [
