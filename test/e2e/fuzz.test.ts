@@ -20,9 +20,9 @@ import { startGateway } from '../support/claw.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_261_123)
-const REQUESTS = 58_000
+const REQUESTS = 44_000
 const RAW = 2_000
-const FRAMES = 40_000
+const FRAMES = 54_000
 const TIME_LIMIT_MS = 180_000
 const SPOILERS = 6
 
@@ -179,7 +179,7 @@ it(
     const lanes = Array.from({ length: SPOILERS }, (_, lane) => lane)
     await Promise.all([
       ...lanes.map((lane) =>
-        fuzzRequests(new Dice(SEED + lane), REQUESTS / SPOILERS, report, connection, credentials),
+        fuzzRequests(new Dice(SEED + lane), Math.ceil(REQUESTS / SPOILERS), report, connection, credentials),
       ),
       ...lanes.map(sessions),
       ...lanes.map(raw),
