@@ -14,6 +14,7 @@ import { WireGuardDevice } from './wg.ts'
 import type { DeviceState } from './wg-dump.ts'
 
 const START_TIMEOUT_MS = 5_000
+const START_TRIES = 2
 const END_TIMEOUT_MS = 2_000
 
 export interface WireGuardBackend {
@@ -112,14 +113,19 @@ export class SystemBackend implements WireGuardBackend {
   async #startUserspace(privileges: Privileges): Promise<number> {
     const { commands, iface } = this.#options
     await requireUserspace(commands, privileges)
-    const { pid, ended } = await commands.launch('wireguard-go', ['-f', iface])
-    this.#record.write({ iface, pid })
-    if ((await poll(() => this.#readIfThere(), START_TIMEOUT_MS, ended)) !== undefined) return pid
-    if (this.#isWireguardGo(pid)) process.kill(pid)
+    let ended: AbortSignal | undefined
+    // Seldom, on a machine that is busy starting others, it ends at once for no reason that it gives: a second one does not.
+    for (let tried = 0; tried < START_TRIES && (ended === undefined || ended.aborted); tried++) {
+      const started = await commands.launch('wireguard-go', ['-f', iface])
+      ended = started.ended
+      this.#record.write({ iface, pid: started.pid })
+      if ((await poll(() => this.#readIfThere(), START_TIMEOUT_MS, ended)) !== undefined) return started.pid
+      if (this.#isWireguardGo(started.pid)) process.kill(started.pid)
+    }
     throw new UserError({
       code: 'E_MESH_START',
       message: `wireguard-go did not bring up the interface ${iface}`,
-      why: ended.aborted ? 'it ended at once' : `it was not ready within ${START_TIMEOUT_MS / 1000} s`,
+      why: ended?.aborted ? 'it ended at once' : `it was not ready within ${START_TIMEOUT_MS / 1000} s`,
       fix: `run \`wireguard-go -f ${iface}\` to see what it says, or run with --no-mesh`,
     })
   }
