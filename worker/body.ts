@@ -1,6 +1,6 @@
 /** Request bodies, bounded before they are read and parsed before they are used. */
 import type * as z from 'zod'
-import { fromUtf8 } from '../crypto/bytes.ts'
+import { concat, fromUtf8 } from '../crypto/bytes.ts'
 import { MAX_BODY_BYTES } from '../protocol/limits.ts'
 import { type GatewayContext, RefusedError } from './context.ts'
 
@@ -14,13 +14,7 @@ export async function readBytes(c: GatewayContext, limit = MAX_BODY_BYTES): Prom
     if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')
     chunks.push(chunk)
   }
-  const body = new Uint8Array(length)
-  let offset = 0
-  for (const chunk of chunks) {
-    body.set(chunk, offset)
-    offset += chunk.length
-  }
-  return body
+  return concat(...chunks)
 }
 
 export async function readJson<T extends z.ZodType>(c: GatewayContext, schema: T): Promise<z.output<T>> {

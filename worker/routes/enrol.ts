@@ -1,21 +1,20 @@
 /** POST /v1/enrol: a join token introduces a key, the key proves itself, and a node exists. */
 import { Hono } from 'hono'
-import { compactVerify, decodeProtectedHeader } from 'jose'
 import * as z from 'zod'
-import { fromUtf8, utf8 } from '../../crypto/bytes.ts'
+import { utf8 } from '../../crypto/bytes.ts'
 import { enrolmentTranscript, signAsGateway } from '../../crypto/gateway-proof.ts'
-import { bodyHash, importIdentityKey, tokenHash } from '../../crypto/identity.ts'
+import { bodyHash, tokenHash } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
 import { isSafeX25519 } from '../../crypto/x25519.ts'
 import type { Enrolment } from '../../durable-objects/fleet.ts'
 import { isRecent } from '../../durable-objects/proof.ts'
 import { ENROL_JWT_TYPE, EnrolBody, EnrolClaims, type EnrolReply } from '../../protocol/http.ts'
-import { IdentityKey } from '../../protocol/ids.ts'
-import { SIGNATURE_ALGORITHM } from '../../protocol/proof.ts'
+import type { IdentityKey } from '../../protocol/ids.ts'
 import { audit } from '../audit.ts'
 import { bearerToken } from '../bearer.ts'
 import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
+import { readIntroduction } from '../introduction.ts'
 import { acceptToken, presentToken, redeemToken } from '../join-tokens.ts'
 import { callFleet } from '../objects.ts'
 import { limitRefusals } from '../rate-limit.ts'
@@ -84,38 +83,15 @@ async function verifyRequest(
   jws: string,
   token: string,
 ): Promise<{ identity: IdentityKey; claims: EnrolClaims }> {
-  const identity = embeddedKey(jws)
-  const payload = identity && (await verifiedPayload(jws, identity))
-  const claims = EnrolClaims.safeParse(payload)
-  const times = Times.safeParse(payload)
-  if (identity === undefined || payload === undefined)
-    throw new RefusedError('E_ENROL_INVALID', 'the signature does not hold')
+  const introduction = await readIntroduction(jws, ENROL_JWT_TYPE)
+  if (introduction === undefined) throw new RefusedError('E_ENROL_INVALID', 'the signature does not hold')
+  const claims = EnrolClaims.safeParse(introduction.payload)
+  const times = Times.safeParse(introduction.payload)
   if (!claims.success || !times.success)
     throw new RefusedError('E_ENROL_INVALID', 'a claim is missing or wrong')
   if (!c.var.config.origins.has(times.data.aud)) throw new RefusedError('E_PROOF_AUDIENCE')
   if (claims.data.token !== (await tokenHash(token)))
     throw new RefusedError('E_ENROL_INVALID', 'signed for another join token')
   if (!isRecent(times.data.iat, Date.now())) throw new RefusedError('E_PROOF_EXPIRED')
-  return { identity, claims: claims.data }
-}
-
-function embeddedKey(jws: string): IdentityKey | undefined {
-  try {
-    const { alg, typ, jwk } = decodeProtectedHeader(jws)
-    if (alg !== SIGNATURE_ALGORITHM || typ !== ENROL_JWT_TYPE) return undefined
-    return IdentityKey.safeParse(jwk?.kty === 'OKP' && jwk.crv === 'Ed25519' ? jwk.x : undefined).data
-  } catch {
-    return undefined
-  }
-}
-
-async function verifiedPayload(jws: string, identity: IdentityKey): Promise<unknown> {
-  try {
-    const { payload } = await compactVerify(jws, await importIdentityKey(identity), {
-      algorithms: [SIGNATURE_ALGORITHM],
-    })
-    return JSON.parse(fromUtf8(payload))
-  } catch {
-    return undefined
-  }
+  return { identity: introduction.key, claims: claims.data }
 }
