@@ -6,9 +6,10 @@ import type { Identity } from '../crypto/identity.ts'
 import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { IdentityRotateReply, NodeSecretsReply } from '../protocol/http.ts'
+import { IdentityRotateReply } from '../protocol/http.ts'
 import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
+import { NodeSecretsReply } from '../protocol/secrets.ts'
 import { type Answer, parseAnswer, sendSigned } from './gateway-answer.ts'
 import type { GatewayClock } from './gateway-clock.ts'
 import type { NodeKeys } from './node-keys.ts'
@@ -41,7 +42,9 @@ export class NodeClient {
   /** All of the secrets or none, in one request. The caller wipes them. */
   async fetchSecrets(names: readonly SecretName[]): Promise<Map<SecretName, SecretBytes>> {
     const { clock, keys } = this.#options
-    const { answer, jti } = await sendSigned(clock, (now) => this.#post(SECRETS_PATH, { names }, now))
+    const { answer, jti } = await sendSigned(clock, (now) =>
+      this.#post(SECRETS_PATH, { secrets: names.map((name) => ({ name })) }, now),
+    )
     const reply = parseAnswer(NodeSecretsReply, answer)
     const { fleet } = this.#options
     if (reply.fleet !== fleet) throw otherFleet()

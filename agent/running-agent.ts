@@ -106,6 +106,8 @@ export class RunningAgent {
       case 'rotate_identity':
         this.rotateIdentity().catch((error: unknown) => this.#rotationFailed(error))
         break
+      case 'secret_changed':
+        break
       default:
         this.#options.mesh?.receive(frame)
     }

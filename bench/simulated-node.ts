@@ -12,8 +12,9 @@ import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { spkiSha256 } from '../host/pins.ts'
 import { PING, PONG, type RegisterFrame } from '../protocol/frames.ts'
-import { EnrolReply, NodeSecretsReply } from '../protocol/http.ts'
+import { EnrolReply } from '../protocol/http.ts'
 import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
+import { NodeSecretsReply } from '../protocol/secrets.ts'
 import { PROTOCOL_VERSION } from '../protocol/version.ts'
 
 const TELEMETRY = JSON.stringify({
@@ -138,7 +139,7 @@ export class SimulatedNode {
 
   /** A secret, sealed to this node; whether it opens is the tests' business. */
   async fetchSecret(name: string): Promise<void> {
-    const body = JSON.stringify({ names: [name] })
+    const body = JSON.stringify({ secrets: [{ name }] })
     const path = '/v1/node/secrets'
     await this.#gateway.call(NodeSecretsReply, {
       method: 'POST',

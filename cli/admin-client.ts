@@ -6,14 +6,12 @@ import {
   AuditList,
   NodeItem,
   NodeList,
-  SecretItem,
-  SecretList,
-  SecretReadReply,
   type TokenCreateBody,
   TokenCreateReply,
   type TokenItem,
   TokenList,
 } from '../protocol/http.ts'
+import { SecretItem, SecretList, SecretReadReply } from '../protocol/secrets.ts'
 
 const Nothing = z.undefined()
 

@@ -88,14 +88,44 @@ export const ERRORS = {
   E_SECRET_NAME: {
     status: 400,
     title:
-      'A secret name is 1 to 253 of a-z 0-9 . _ -, starts with a letter or digit and does not end in - or dot.',
+      'A secret name is 1 to 253 of a-z 0-9 . _ -, in folders by /; each part starts with a letter or digit and does not end in - or dot.',
   },
   E_SECRET_NOT_FOUND: { status: 404, title: 'There is no secret of that name.' },
-  E_SECRET_DENIED: { status: 403, title: 'This node may not read that secret.' },
+  E_SECRET_VERSION_NOT_FOUND: { status: 404, title: 'The secret has no such version.' },
+  E_SECRET_VERSION_ENDED: {
+    status: 403,
+    title: 'Nodes may read the newest version, and an older one only while its overlap lasts.',
+  },
+  E_SECRET_DELETED: { status: 410, title: 'That version is deleted; `claw secret undelete` brings it back.' },
+  E_SECRET_DESTROYED: { status: 410, title: 'That version is destroyed; nothing brings it back.' },
+  E_SECRET_CAS: { status: 409, title: 'The secret is not at the version that this write replaces.' },
+  E_SECRET_CAS_REQUIRED: { status: 400, title: 'A write of this secret must name the version it replaces.' },
+  E_SECRET_BUSY: { status: 409, title: 'Others keep changing this secret; try again.' },
+  E_SECRET_CLASS: {
+    status: 409,
+    title: 'A secret is either sealed or managed for as long as it exists; remove it, or take another name.',
+  },
+  E_SECRET_DENIED: { status: 403, title: 'No rule allows this node to read that secret.' },
+  E_SECRET_TAG: { status: 403, title: 'No rule allows this node, or any of its tags, to read that secret.' },
+  E_SECRET_WORKLOAD: { status: 403, title: 'No rule allows this workload to read that secret.' },
+  E_SECRET_DENY_RULE: { status: 403, title: 'A rule denies that secret to this reader.' },
+  E_SECRET_POLICY_EXPIRED: { status: 403, title: 'What allowed this node to read that secret has expired.' },
+  E_SECRET_SEALED_FORM: {
+    status: 400,
+    title: 'A sealed secret is an age file, encrypted to the nodes named beside it.',
+  },
   E_SECRET_TOO_LARGE: { status: 413, title: 'A secret value is at most 1 MiB.' },
   E_SECRETS_TOO_LARGE: {
     status: 413,
     title: 'These secrets are together more than 4 MiB; fetch them in parts.',
+  },
+  E_KEY_RETIRED: {
+    status: 500,
+    title: 'The stored secret is sealed under a master key that is no longer in the keyring.',
+  },
+  E_KEY_IN_REWRAP: {
+    status: 409,
+    title: 'A rewrap is under way already; `claw key status` shows how far it is.',
   },
   E_SECRET_CORRUPT: { status: 500, title: 'The stored secret cannot be decrypted.' },
 } as const satisfies Record<string, ErrorKind>

@@ -6,7 +6,7 @@
  */
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
-import { FleetId, GatewayKey, Ipv4, NodeId } from './ids.ts'
+import { FleetId, GatewayKey, Ipv4, NodeId, SecretName } from './ids.ts'
 import { MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
 
@@ -122,6 +122,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('revoked') }),
   /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
   z.strictObject({ type: z.literal('rotate_identity') }),
+  /** A secret that this node may read has a new version, or another policy or state. Sent to all it concerns; one that was away asks at its next start. */
+  z.strictObject({ type: z.literal('secret_changed'), name: SecretName, version: z.int().positive() }),
   z.strictObject({ type: z.literal('error'), code, message: z.string() }),
 ])
 export type GatewayFrame = z.infer<typeof GatewayFrame>

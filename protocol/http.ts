@@ -9,12 +9,11 @@ import {
   NodeId,
   NodeName,
   SealingKey,
-  SecretName,
   Tags,
   TokenId,
   WireGuardKey,
 } from './ids.ts'
-import { MAX_SECRETS_PER_FETCH, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
+import { MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
 
 const Time = z.iso.datetime()
 
@@ -116,46 +115,6 @@ export const ROTATION_JWT_TYPE = 'claw-rotation+jwt'
 /** The new key agrees to be this node's key, at this gateway. */
 export const RotationClaims = z.object({ sub: NodeId, aud: z.string(), iat: z.int() })
 export type RotationClaims = z.infer<typeof RotationClaims>
-
-// Secrets: /v1/secrets
-
-export const SecretPolicy = z.strictObject({
-  allowTags: Tags.default([]),
-  allowNodes: z.array(NodeName).max(1000).default([]),
-})
-export type SecretPolicy = z.infer<typeof SecretPolicy>
-
-export const SecretItem = z.object({
-  name: SecretName,
-  version: z.int().positive(),
-  ...SecretPolicy.shape,
-  createdAt: Time,
-  updatedAt: Time,
-})
-export type SecretItem = z.infer<typeof SecretItem>
-export const SecretList = z.object({ items: z.array(SecretItem), next: z.string().optional() })
-
-/** A value sealed by HPKE to the asker: base64url of `enc || ciphertext` (see crypto/delivery.ts). */
-const SealedSecret = z.object({ name: SecretName, version: z.int().positive(), sealed: z.string() })
-
-/** POST /v1/node/secrets, signed by the node: all of the names, or an error. */
-export const NodeSecretsBody = z.strictObject({
-  names: z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH).refine(isDistinct, 'each name once'),
-})
-export const NodeSecretsReply = z.object({ fleet: FleetId, items: z.array(SealedSecret) })
-export type NodeSecretsReply = z.infer<typeof NodeSecretsReply>
-
-function isDistinct(names: readonly string[]): boolean {
-  return new Set(names).size === names.length
-}
-
-/** POST /v1/secrets/NAME/read: an administrator's read, sealed to a key made for this one request. */
-export const SecretReadBody = z.strictObject({
-  sealTo: SealingKey,
-  request: z.string().regex(/^[A-Za-z0-9_-]{22}$/),
-})
-export const SecretReadReply = z.object({ fleet: FleetId, item: SealedSecret })
-export type SecretReadReply = z.infer<typeof SecretReadReply>
 
 // Audit trail: GET /v1/audit
 

@@ -25,13 +25,13 @@ const Tag = z
 export const Tags = z.array(Tag).max(MAX_TAGS)
 export type Tags = z.infer<typeof Tags>
 
-/** The original's SecretId rule: 1 to 253 of a-z 0-9 . _ -, first a letter or digit, last neither - nor dot. */
+/** Folders separated by `/`, each name by the original's SecretId rule: a-z 0-9 . _ -, first a letter or digit, last neither - nor dot. */
 export const SecretName = z
   .string()
   .max(253)
   .regex(
-    /^[a-z0-9]([a-z0-9._-]*[a-z0-9_])?$/,
-    'a secret name is 1 to 253 of a-z 0-9 . _ -, starts with a letter or digit and does not end in - or dot',
+    /^[a-z0-9]([a-z0-9._-]*[a-z0-9_])?(\/[a-z0-9]([a-z0-9._-]*[a-z0-9_])?)*$/,
+    'a secret name is 1 to 253 of a-z 0-9 . _ -, in folders by /; each part starts with a letter or digit and does not end in - or dot',
   )
   .brand<'SecretName'>()
 export type SecretName = z.infer<typeof SecretName>

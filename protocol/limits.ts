@@ -82,5 +82,24 @@ export const MAX_TOKEN_TTL_MS = 30 * 24 * 60 * 60_000
 export const MAX_TOKEN_USES = 100_000
 export const MAX_TAGS = 32
 
+/** Versions of a secret that may be kept, and how many are unless its owner says otherwise (Vault's KV keeps 10 as well). */
+export const MAX_SECRET_VERSIONS = 100
+export const DEFAULT_SECRET_VERSIONS = 10
+/** Owner's notes on a secret, as Vault bounds them: they are read with every listing. */
+export const MAX_CUSTOM_METADATA = 64
+export const MAX_CUSTOM_METADATA_KEY = 128
+export const MAX_CUSTOM_METADATA_VALUE = 512
+/** A policy is read, and judged, with every read of its secret. */
+export const MAX_POLICY_RULES = 64
+export const MAX_RULE_NODES = 1000
+/** Nodes one sealed secret is encrypted to: some 120 bytes of header each. */
+export const MAX_RECIPIENTS = 1000
+/** Longest time that a secret's settings may name: ten years is for ever, and dates stay within four digits. */
+export const MAX_TIMER_MS = 10 * 365 * 24 * 60 * 60_000
+/** A change of a secret that has neither ended nor failed by then lost its worker; the sweep decides what became of it. */
+export const MUTATION_TIMEOUT_MS = 60_000
+/** Writes of one secret that meet each other are tried again this often before the last one is told so. */
+export const MUTATION_TRIES = 5
+
 /** Items in one page of a listing. */
 export const MAX_PAGE = 1000

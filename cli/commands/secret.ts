@@ -2,7 +2,7 @@
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { outputOption } from '../../host/options.ts'
 import { ago, printJson, printJsonList, table } from '../../host/output.ts'
-import type { SecretItem } from '../../protocol/http.ts'
+import type { SecretItem } from '../../protocol/secrets.ts'
 import { confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { checkSecretName, readSecret, readValue } from '../secret-value.ts'
@@ -89,8 +89,12 @@ const secretTable = (secrets: readonly SecretItem[], now: Date): string =>
     { header: 'UPDATED', value: ({ updatedAt }) => ago(new Date(updatedAt), now) },
   ])
 
-function readers({ allowTags, allowNodes }: SecretItem): string {
-  const all = [...allowTags.map((tag) => `tag ${tag}`), ...allowNodes.map((node) => `node ${node}`)]
+function readers({ policy }: SecretItem): string {
+  const allowing = policy.rules.filter(({ effect }) => effect === 'allow')
+  const all = allowing.flatMap(({ tags, nodes }) => [
+    ...tags.map((tag) => `tag ${tag}`),
+    ...nodes.map((node) => `node ${node}`),
+  ])
   return all.length === 0 ? 'no node' : all.join(', ')
 }
 

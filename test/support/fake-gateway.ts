@@ -26,14 +26,9 @@ import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { CLOSE, type RegisterFrame } from '../../protocol/frames.ts'
-import {
-  EnrolBody,
-  type EnrolReply,
-  IdentityRotateBody,
-  JOIN_JWT_TYPE,
-  NodeSecretsBody,
-} from '../../protocol/http.ts'
+import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '../../protocol/http.ts'
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey, SecretName } from '../../protocol/ids.ts'
+import { NodeSecretsBody } from '../../protocol/secrets.ts'
 import {
   FakeProofs,
   type ProvenRequest,
@@ -210,7 +205,7 @@ export class FakeGateway {
     const sealTo = this.#sealing.get(proof.value.sub)
     if (sealTo === undefined) return this.#refuse(response, 'E_NODE_UNKNOWN')
     const items = []
-    for (const name of NodeSecretsBody.parse(parse(body)).names) {
+    for (const { name } of NodeSecretsBody.parse(parse(body)).secrets) {
       const secret = this.secrets.get(name)
       if (secret === undefined) return this.#refuse(response, 'E_SECRET_NOT_FOUND')
       if (!secret.allowed) return this.#refuse(response, 'E_SECRET_DENIED')
@@ -221,7 +216,7 @@ export class FakeGateway {
         version: 1,
         request: proof.value.jti,
       }
-      items.push({ name, version: 1, sealed: await sealDelivery(sealTo, value, binding) })
+      items.push({ name, version: 1, class: 'managed', sealed: await sealDelivery(sealTo, value, binding) })
     }
     answer(response, 200, { fleet: this.fleet, items })
   }
