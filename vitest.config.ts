@@ -7,7 +7,7 @@ import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { generateApiToken, hashApiToken } from './crypto/api-token.ts'
 
-const adminToken = generateApiToken()
+const adminToken = generateApiToken('claw')
 
 export default defineConfig({
   test: {

@@ -24,6 +24,12 @@ export const ERRORS = {
   E_AUTH_REQUIRED: { status: 401, title: 'A credential is required.' },
   E_AUTH_INVALID: { status: 401, title: 'The credential is not valid.' },
 
+  E_AUTH_EXPIRED: {
+    status: 401,
+    title: 'The API key has expired; an administrator can make another with `claw api-key create`.',
+  },
+  E_AUTH_REVOKED: { status: 401, title: 'The API key was revoked.' },
+  E_ROLE_DENIED: { status: 403, title: 'The role of this credential does not suffice.' },
   // a node's signed requests
   E_PROOF_MALFORMED: { status: 401, title: 'The signed request proof cannot be read.' },
   E_PROOF_SIGNATURE: { status: 401, title: 'The request proof is not signed by this node.' },

@@ -81,6 +81,8 @@ export const ADDRESS_QUARANTINE_MS = 24 * 60 * 60_000
 export const MAX_TOKEN_TTL_MS = 30 * 24 * 60 * 60_000
 export const MAX_TOKEN_USES = 100_000
 export const MAX_TAGS = 32
+/** Longest life of an API key that is given one; a key that need not end is made without. */
+export const MAX_API_KEY_TTL_MS = 10 * 365 * 24 * 60 * 60_000
 
 /** Versions of a secret that may be kept, and how many are unless its owner says otherwise (Vault's KV keeps 10 as well). */
 export const MAX_SECRET_VERSIONS = 100

@@ -361,15 +361,19 @@ const IDENTITIES: readonly Mutation[] = [
   ),
   mutate(
     'any admin token is right',
-    ['worker/middleware/require-admin.ts', 'if (!matches || (', 'if (matches === undefined || ('],
+    [
+      'worker/middleware/require-role.ts',
+      'if (equalBytes(utf8(hash), ',
+      'if (hash || equalBytes(utf8(hash), ',
+    ],
     [...EDGE, 'admin token'],
   ),
   mutate(
     'a revoked admin token is right',
     [
-      'worker/middleware/require-admin.ts',
-      ' || (await isRevoked(c.env.DB, hash))',
-      ' || isRevoked === undefined',
+      'worker/middleware/require-role.ts',
+      'if (await isRevoked(c.env.DB, hash))',
+      'if (isRevoked === undefined)',
     ],
     [...IDENTITY, 'plain HTTP'],
   ),

@@ -5,14 +5,17 @@ import type { Env } from '../durable-objects/env.ts'
 import type { NodeRecord } from '../durable-objects/fleet.ts'
 import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
 import type { Result } from '../protocol/result.ts'
+import type { Role } from '../protocol/roles.ts'
 
 export interface GatewayEnv {
   Bindings: Env
   Variables: {
     requestId: string
     config: Config
-    /** Set behind `requireAdmin`: who acts, as the audit trail names it. */
+    /** Set behind `requireRole`: who acts, as the audit trail names it, in which role, and until when (null: without an end). */
     actor: string
+    role: Role
+    credentialExpiresAt: number | null
     /** Set behind `requireNode`: the node that signed, and the id of its proof. */
     node: NodeRecord
     proofId: string

@@ -38,7 +38,7 @@ export function keepKeyFiles(directory: string, { fresh }: { readonly fresh: boo
 export function rotateAdminToken(directory: string): string {
   const path = join(directory, 'admin.token')
   if (readText(path) === undefined) throw noGateway(directory)
-  writePrivateFile(path, `${generateApiToken()}\n`)
+  writePrivateFile(path, `${generateApiToken('claw')}\n`)
   return path
 }
 
@@ -51,7 +51,7 @@ function keepKeyring(path: string, fresh: boolean): string {
 }
 
 function keepToken(path: string): string {
-  const token = keepText(path, () => `${generateApiToken()}\n`).trim()
-  if (!/^claw_[0-9A-Za-z]{32}$/.test(token)) throw damaged(path, 'it is not an admin token')
+  const token = keepText(path, () => `${generateApiToken('claw')}\n`).trim()
+  if (!/^claw_[0-9A-Za-z]{32}([0-9A-Za-z]{6})?$/.test(token)) throw damaged(path, 'it is not an admin token')
   return token
 }

@@ -112,7 +112,7 @@ it('nothing that was secret is anywhere it should not be', async () => {
   await asNode(['check-config', '--dir', directory])
 
   const wrongAdmin = join(home, 'wrong-admin.token')
-  writeFileSync(wrongAdmin, generateApiToken(), { mode: 0o600 })
+  writeFileSync(wrongAdmin, generateApiToken('claw'), { mode: 0o600 })
   const stranger = await claw(['node', 'ls', '--token-file', wrongAdmin], {
     env: { ...running.env, ...debug },
   })

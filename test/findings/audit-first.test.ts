@@ -5,7 +5,7 @@ import { generateApiToken, hashApiToken } from '../../crypto/api-token.ts'
 import { loadApp } from './gateway-modules.ts'
 
 const app = await loadApp()
-const token = generateApiToken()
+const token = generateApiToken('claw')
 const statements: string[] = []
 const calls: string[] = []
 
