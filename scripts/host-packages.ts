@@ -15,6 +15,8 @@ const NEEDED: Readonly<Record<string, string>> = {
   ping: 'iputils-ping',
   curl: 'curl',
   openssl: 'openssl',
+  age: 'age',
+  'age-keygen': 'age',
 }
 
 export function ensureHostPackages(): void {
