@@ -12,7 +12,7 @@ export interface Command {
   execute(args: readonly string[], path: string): Promise<number | undefined>
 }
 
-interface CommandDefinition<O extends OptionSpecs, P extends string> {
+interface CommandDefinition<O extends OptionSpecs, P extends string, Q extends string> {
   readonly name: string
   readonly aliases?: readonly string[]
   readonly summary: string
@@ -21,21 +21,25 @@ interface CommandDefinition<O extends OptionSpecs, P extends string> {
   readonly options?: O
   /** Names of the arguments, each required. */
   readonly positionals?: readonly P[]
+  /** Names of the arguments after those, which may be left out from the last on. */
+  readonly optional?: readonly Q[]
   /** What the words after `--` are called; without it there must be none. */
   readonly rest?: string
   run(input: {
     readonly options: OptionValues<O>
-    readonly positionals: Readonly<Record<P, string>>
+    readonly positionals: Readonly<Record<P, string> & Partial<Record<Q, string>>>
     readonly rest: readonly string[]
     // biome-ignore lint/suspicious/noConfusingVoidType: a command that ends well need not return anything
   }): Promise<number | void> | number | void
 }
 
-// biome-ignore lint/complexity/noBannedTypes: the type of a declaration without flags
-export function defineCommand<const O extends OptionSpecs = {}, const P extends string = never>(
-  definition: CommandDefinition<O, P>,
-): Command {
-  const { name, aliases = [], summary, positionals = [], rest } = definition
+export function defineCommand<
+  // biome-ignore lint/complexity/noBannedTypes: the type of a declaration without flags
+  const O extends OptionSpecs = {},
+  const P extends string = never,
+  const Q extends string = never,
+>(definition: CommandDefinition<O, P, Q>): Command {
+  const { name, aliases = [], summary, positionals = [], optional = [], rest } = definition
   const specs = definition.options ?? ({} as O)
   return {
     name,
@@ -43,11 +47,14 @@ export function defineCommand<const O extends OptionSpecs = {}, const P extends 
     summary,
     async execute(args, path) {
       const { before, after } = splitRest(args)
-      if (asksForHelp(before)) return show(commandHelp(path, { ...definition, options: specs, positionals }))
+      if (asksForHelp(before)) {
+        const words = [...positionals, ...optional.map((word) => `[${word}]`)]
+        return show(commandHelp(path, { ...definition, options: specs, positionals: words }))
+      }
       const read = readOptions(specs, before)
       const input = {
         options: read.options,
-        positionals: nameArguments(positionals, read.positionals, path),
+        positionals: nameArguments(positionals, optional, read.positionals, path),
         rest: checkRest(rest, after, path),
       }
       return (await definition.run(input)) ?? undefined
@@ -124,17 +131,21 @@ const asksForJson = (args: readonly string[]): boolean =>
       (arg === 'json' && /^(-o|--output)$/.test(args[index - 1] ?? '')),
   )
 
-function nameArguments<P extends string>(
-  names: readonly P[],
+function nameArguments<P extends string, Q extends string>(
+  required: readonly P[],
+  optional: readonly Q[],
   values: readonly string[],
   path: string,
-): Record<P, string> {
-  const missing = names[values.length]
+): Record<P, string> & Partial<Record<Q, string>> {
+  const missing = required[values.length]
   if (missing !== undefined) throw usageError(`${missing} is missing`, `${path} --help`)
+  const names = [...required, ...optional]
   const surplus = values[names.length]
   if (surplus !== undefined)
     throw usageError(`${JSON.stringify(surplus)} is one argument too many`, `${path} --help`)
-  return Object.fromEntries(names.map((name, index) => [name, values[index] ?? ''])) as Record<P, string>
+  // The one place where the declaration's types are vouched for: every required name has its value.
+  return Object.fromEntries(values.map((value, index) => [names[index], value])) as Record<P, string> &
+    Partial<Record<Q, string>>
 }
 
 function checkRest(

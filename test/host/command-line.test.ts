@@ -41,6 +41,16 @@ const ls = defineCommand({
   },
 })
 
+const find = defineCommand({
+  name: 'find',
+  summary: 'Finds things',
+  positionals: ['NAME'],
+  optional: ['FOLDER', 'DEPTH'],
+  run: ({ positionals }) => {
+    seen = positionals
+  },
+})
+
 const program = defineGroup({
   name: 'prog',
   summary: 'A program.',
@@ -49,7 +59,7 @@ const program = defineGroup({
       name: 'thing',
       plural: 'things',
       summary: 'Things',
-      commands: [show, ls],
+      commands: [show, ls, find],
     }),
     defineCommand({
       name: 'exec',
@@ -143,3 +153,16 @@ test.each(['thing show --help', 'thing show name --nonsense --help'])(
     expect(seen).toBeUndefined()
   },
 )
+
+test('arguments that may be left out are undefined, are shown in brackets, and are not more than there are', async () => {
+  await program.execute(['thing', 'find', 'a'], 'prog')
+  expect(seen).toEqual({ NAME: 'a' })
+  await program.execute(['thing', 'find', 'a', 'b'], 'prog')
+  expect(seen).toEqual({ NAME: 'a', FOLDER: 'b' })
+  await program.execute(['thing', 'find', 'a', 'b', 'c'], 'prog')
+  expect(seen).toEqual({ NAME: 'a', FOLDER: 'b', DEPTH: 'c' })
+  await expect(program.execute(['thing', 'find'], 'prog')).rejects.toThrow('NAME is missing')
+  await expect(program.execute(['thing', 'find', 'a', 'b', 'c', 'd'], 'prog')).rejects.toThrow('"d"')
+  await program.execute(['thing', 'find', '--help'], 'prog')
+  expect(printed).toContain('usage: prog thing find NAME [FOLDER] [DEPTH]')
+})
