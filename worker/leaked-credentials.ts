@@ -3,9 +3,10 @@
  * further: whoever presents it holds it, so nobody can revoke what is another's.
  */
 import { equalBytes } from '@noble/ciphers/utils.js'
-import { hashApiToken } from '../crypto/api-token.ts'
+import { hashApiToken, isApiKeyToken } from '../crypto/api-token.ts'
 import { utf8 } from '../crypto/bytes.ts'
 import { claimedNode, proofOf } from '../durable-objects/proof.ts'
+import { findApiKey, revokeApiKey } from './api-keys.ts'
 import { audit } from './audit.ts'
 import { bearerToken } from './bearer.ts'
 import type { GatewayContext } from './context.ts'
@@ -38,11 +39,24 @@ async function revokeBearer(c: GatewayContext, token: string | undefined): Promi
     await c.env.DB.prepare(statement).bind(hash, Date.now()).run()
     return 'admin-token'
   }
+  if (isApiKeyToken(token)) return revokeKey(c, hash)
   const join = await presentToken(c.var.config, token)
   if (!join.ok) return undefined
   await auditLeak(c, `token:${join.value.id}`)
   await revokeToken(c.env.DB, join.value.id, Date.now())
   return `token:${join.value.id}`
+}
+
+/** Once: what is revoked cannot leak again, and must not fill the trail. */
+async function revokeKey(c: GatewayContext, hash: string): Promise<string | undefined> {
+  const key = await findApiKey(c.env.DB, hash)
+  if (key === undefined) return undefined
+  const target = `api-key:${key.name}`
+  if (key.revoked_at === null) {
+    await auditLeak(c, target)
+    await revokeApiKey(c.env.DB, key.id, Date.now())
+  }
+  return target
 }
 
 /** A proof is good for one use: using it up is what revokes it. */

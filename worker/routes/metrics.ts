@@ -4,9 +4,9 @@ import { AUDIT_OBJECT, callObject, FLEET_OBJECT } from '../../durable-objects/ca
 import type { CounterName, Counters } from '../../durable-objects/counters.ts'
 import { allShardNames } from '../../protocol/shard.ts'
 import type { GatewayContext, GatewayEnv } from '../context.ts'
-import { requireAdmin } from '../middleware/require-admin.ts'
+import { requireRole } from '../middleware/require-role.ts'
 
-export const metricRoutes = new Hono<GatewayEnv>().get('/', requireAdmin, async (c) => {
+export const metricRoutes = new Hono<GatewayEnv>().get('/', requireRole('viewer'), async (c) => {
   const lines = Object.entries(await collect(c)).flatMap(([name, value]) => [
     `# TYPE claw_gateway_${name}_total counter`,
     `claw_gateway_${name}_total ${value}`,

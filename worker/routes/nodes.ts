@@ -1,4 +1,4 @@
-/** /v1/nodes: the registry as administrators see it, with presence from the session shards. */
+/** /v1/nodes: the registry as people see it, with presence from the session shards. */
 import { Hono } from 'hono'
 import { callObject } from '../../durable-objects/call-object.ts'
 import type { NodeRecord } from '../../durable-objects/fleet.ts'
@@ -9,12 +9,12 @@ import { shardName } from '../../protocol/shard.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
-import { requireAdmin } from '../middleware/require-admin.ts'
+import { requireRole } from '../middleware/require-role.ts'
 import { callFleet } from '../objects.ts'
 import { nextCursor, readPage } from '../page.ts'
 
 export const nodeRoutes = new Hono<GatewayEnv>()
-  .use(requireAdmin)
+  .use(requireRole('viewer'))
   .get('/', async (c) => {
     const page = readPage(c)
     const nodes = await callFleet(c, (fleet) => fleet.list(page.after, page.limit))
@@ -25,7 +25,7 @@ export const nodeRoutes = new Hono<GatewayEnv>()
     if (item === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
     return c.json(item)
   })
-  .delete('/:name', async (c) => {
+  .delete('/:name', requireRole('operator'), async (c) => {
     const name = readName(c.req.param('name'))
     await audit(c, { actor: c.var.actor, action: 'node.remove', target: `node-name:${name}` })
     const removed = await callFleet(c, (fleet) => fleet.remove(name))
@@ -33,20 +33,20 @@ export const nodeRoutes = new Hono<GatewayEnv>()
     return c.body(null, 204)
   })
 
-  .post('/:name/quarantine', async (c) => {
+  .post('/:name/quarantine', requireRole('operator'), async (c) => {
     const node = await findNode(c)
     const { reason } = await readJson(c, QuarantineBody)
     await audit(c, { actor: c.var.actor, action: 'node.quarantine', target: `node:${node.id}`, reason })
     await callFleet(c, (fleet) => fleet.hold(node.id, reason))
     return c.body(null, 204)
   })
-  .post('/:name/release', async (c) => {
+  .post('/:name/release', requireRole('operator'), async (c) => {
     const node = await findNode(c)
     await audit(c, { actor: c.var.actor, action: 'node.release', target: `node:${node.id}` })
     await callFleet(c, (fleet) => fleet.hold(node.id, null))
     return c.body(null, 204)
   })
-  .post('/:name/rotate-identity', async (c) => {
+  .post('/:name/rotate-identity', requireRole('operator'), async (c) => {
     const node = await findNode(c)
     await audit(c, { actor: c.var.actor, action: 'node.rotate_identity', target: `node:${node.id}` })
     await callFleet(c, (fleet) => fleet.allowRotation(node.id))

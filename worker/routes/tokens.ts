@@ -1,4 +1,4 @@
-/** /v1/tokens: join tokens, for administrators. */
+/** /v1/tokens: join tokens. */
 import { Hono } from 'hono'
 import { TokenCreateBody, TokenCreateReply, TokenList } from '../../protocol/http.ts'
 import { TokenId } from '../../protocol/ids.ts'
@@ -6,11 +6,11 @@ import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
 import { type GatewayEnv, RefusedError } from '../context.ts'
 import { listTokens, makeToken, revokeToken, storeToken } from '../join-tokens.ts'
-import { requireAdmin } from '../middleware/require-admin.ts'
+import { requireRole } from '../middleware/require-role.ts'
 
 export const tokenRoutes = new Hono<GatewayEnv>()
-  .use(requireAdmin)
-  .post('/', async (c) => {
+  .use(requireRole('viewer'))
+  .post('/', requireRole('operator'), async (c) => {
     const wanted = await readJson(c, TokenCreateBody)
     const now = Date.now()
     const token = await makeToken(c.var.config, wanted, now)
@@ -28,7 +28,7 @@ export const tokenRoutes = new Hono<GatewayEnv>()
     await audit(c, { actor: c.var.actor, action: 'token.list', target: 'tokens' })
     return c.json(TokenList.parse({ items: await listTokens(c.env.DB, Date.now()) }))
   })
-  .delete('/:id', async (c) => {
+  .delete('/:id', requireRole('operator'), async (c) => {
     const id = TokenId.safeParse(c.req.param('id'))
     if (!id.success) throw new RefusedError('E_NOT_FOUND', 'there is no such join token')
     await audit(c, { actor: c.var.actor, action: 'token.revoke', target: `token:${id.data}` })
