@@ -21,8 +21,8 @@ export default defineConfig({
                 GATEWAY_ORIGINS: 'https://gateway.test https://also.gateway.test',
                 SESSION_SHARDS: '4',
                 MASTER_KEYRING: JSON.stringify({
-                  active: 1,
-                  keys: { 1: randomBytes(32).toString('base64') },
+                  active: 2,
+                  keys: { 1: randomBytes(32).toString('base64'), 2: randomBytes(32).toString('base64') },
                 }),
                 GATEWAY_SIGNING_KEY: JSON.stringify(
                   generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }),

@@ -1,6 +1,6 @@
 /**
- * A whole fleet on one machine: the embedded gateway, and N simulated nodes that enrol, hold sessions, beat, report, follow the mesh and
- * read a secret. Gateway and load share the machine's cores, so every figure is a lower bound of what the gateway does alone.
+ * A whole fleet on one machine: the embedded gateway, and N simulated nodes that enrol, hold sessions, beat, report and follow
+ * the mesh. Gateway and load share the machine's cores, so every figure is a lower bound of what the gateway does alone.
  */
 import { EmbeddedGateway } from './embedded.ts'
 import { inFlight, percentile, perSecond, until } from './measure.ts'
@@ -20,8 +20,6 @@ const JOINS = 20
 /** Below the burst a session may send, so that no frame is refused for its rate. */
 const MESSAGES_EACH = 100
 const MESSAGES_IN_ALL = 200_000
-const SECRET_READS = 4_000
-const SECRET_WIDTH = 16
 const HEARTBEAT_MS = 15_000
 
 export async function benchFleet(
@@ -70,7 +68,6 @@ export async function benchFleet(
     figures.push(...(await idle(gateway, fleet, idleSeconds, log)))
     figures.push(...(await messages(fleet, log)))
     if (meshNodes > 0) figures.push(...(await joins(gateway, fleet.slice(0, meshNodes), joining, token, log)))
-    figures.push(...(await secrets(gateway, fleet, log)))
     const errors = fleet.reduce((sum, node) => sum + node.errors, 0)
     figures.push({ what: 'error frames', value: errors, unit: '', budget: { atMost: 0 } })
     return figures
@@ -202,43 +199,5 @@ async function joins(
     { what: 'broadcast, first peer to last, p50', value: percentile(spreads, 0.5), unit: 'ms' },
     { what: 'bytes pushed a peer a join', value: bytes / delays.length, unit: 'B', budget: { atMost: 250 } },
     { what: 'full maps sent to peers', value: snapshots - newcomers.length, unit: '', budget: { atMost: 0 } },
-  ]
-}
-
-async function secrets(
-  gateway: EmbeddedGateway,
-  fleet: readonly SimulatedNode[],
-  log: (line: string) => void,
-): Promise<Figure[]> {
-  log(`${SECRET_READS} secret reads`)
-  const readers = fleet.slice(0, SECRET_WIDTH)
-  await gateway.admin.putSecret('bench.secret', Buffer.from('a value of ordinary length, 40 bytes long'), {
-    allowTags: [],
-    allowNodes: readers.map(({ name }) => name),
-  })
-  const reads = Array.from(
-    { length: SECRET_READS },
-    (_, index) => readers[index % readers.length] as SimulatedNode,
-  )
-  const { ms, each } = await inFlight(reads, SECRET_WIDTH, (node) => node.fetchSecret('bench.secret'))
-  return [
-    {
-      what: 'secrets read, sealed and audited',
-      value: perSecond(SECRET_READS, ms),
-      unit: '/s',
-      budget: { atLeast: 1000 },
-    },
-    {
-      what: 'secret read p50, 16 in flight',
-      value: percentile(each, 0.5),
-      unit: 'ms',
-      budget: { atMost: 2 },
-    },
-    {
-      what: 'secret read p99, 16 in flight',
-      value: percentile(each, 0.99),
-      unit: 'ms',
-      budget: { atMost: 15 },
-    },
   ]
 }

@@ -1,7 +1,8 @@
-/** `npm run bench -- [fleet] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--json]` */
+/** `npm run bench -- [fleet|secrets] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--json]` */
 import { parseArgs } from 'node:util'
 import { benchFleet } from './fleet.ts'
-import { printReport } from './report.ts'
+import { type Figure, printReport } from './report.ts'
+import { benchSecrets } from './secrets.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -12,10 +13,6 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 })
-if (positionals.some((name) => name !== 'fleet')) {
-  process.stderr.write('there is one benchmark: fleet\n')
-  process.exit(2)
-}
 const nodes = Number(values.nodes)
 const meshNodes = Math.min(nodes, Number(values['mesh-nodes'] ?? 1000))
 const idleSeconds = Number(values.idle)
@@ -23,7 +20,30 @@ if (![nodes, meshNodes, idleSeconds].every((value) => Number.isInteger(value) &&
   process.stderr.write('--nodes, --mesh-nodes and --idle take whole numbers\n')
   process.exit(2)
 }
-const figures = await benchFleet({ nodes, meshNodes, idleSeconds }, (line) =>
-  process.stderr.write(`${line}\n`),
-)
-printReport(`${nodes} nodes, ${meshNodes} of them in the mesh`, figures, values.json)
+const log = (line: string): void => {
+  process.stderr.write(`${line}\n`)
+}
+
+interface Benchmark {
+  readonly title: string
+  run(): Promise<Figure[]>
+}
+
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  fleet: {
+    title: `${nodes} nodes, ${meshNodes} of them in the mesh`,
+    run: () => benchFleet({ nodes, meshNodes, idleSeconds }, log),
+  },
+  secrets: { title: `secrets, ${nodes} nodes`, run: () => benchSecrets(nodes, log) },
+}
+
+const chosen = positionals.length === 0 ? ['fleet'] : positionals
+const unknown = chosen.find((name) => BENCHMARKS[name] === undefined)
+if (unknown !== undefined) {
+  process.stderr.write(`there is no benchmark ${unknown}; there are ${Object.keys(BENCHMARKS).join(', ')}\n`)
+  process.exit(2)
+}
+for (const name of chosen) {
+  const benchmark = BENCHMARKS[name]
+  if (benchmark !== undefined) printReport(benchmark.title, await benchmark.run(), values.json)
+}

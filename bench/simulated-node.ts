@@ -25,6 +25,13 @@ const TELEMETRY = JSON.stringify({
   cpuPercent: 40,
 })
 
+interface SignedRequest {
+  readonly method: string
+  readonly path: string
+  readonly headers: Record<string, string>
+  readonly body: string
+}
+
 export class SimulatedNode {
   readonly id: NodeId
   readonly name: NodeName
@@ -41,6 +48,8 @@ export class SimulatedNode {
   meshBytes = 0
   /** Called with each mesh frame as it came. */
   onMesh: ((text: string) => void) | undefined
+  /** Called when a secret has changed. */
+  onSecret: (() => void) | undefined
 
   private constructor(fields: {
     gateway: GatewayConnection
@@ -105,7 +114,8 @@ export class SimulatedNode {
         else if (text.startsWith('{"type":"mesh"')) {
           this.meshBytes += text.length
           this.onMesh?.(text)
-        } else if (text.startsWith('{"type":"registered"')) resolve()
+        } else if (text.startsWith('{"type":"secret_changed"')) this.onSecret?.()
+        else if (text.startsWith('{"type":"registered"')) resolve()
         else if (text.startsWith('{"type":"error"')) {
           this.errors++
           reject(new Error(text))
@@ -137,16 +147,18 @@ export class SimulatedNode {
     this.#socket?.send(`{"type":"telemetry","n":${n},"telemetry":${TELEMETRY}}`)
   }
 
-  /** A secret, sealed to this node; whether it opens is the tests' business. */
-  async fetchSecret(name: string): Promise<void> {
+  /** A secret, sealed to this node; whether it opens is the tests' business. @returns its version. */
+  async fetchSecret(name: string, signed?: SignedRequest): Promise<number> {
+    const request = signed ?? (await this.signFetch(name))
+    const { items } = await this.#gateway.call(NodeSecretsReply, request)
+    return items[0]?.version ?? 0
+  }
+
+  /** Signed beforehand, so that the load's own signatures are not measured. */
+  async signFetch(name: string): Promise<SignedRequest> {
     const body = JSON.stringify({ secrets: [{ name }] })
     const path = '/v1/node/secrets'
-    await this.#gateway.call(NodeSecretsReply, {
-      method: 'POST',
-      path,
-      headers: (await this.#prove('POST', path, body)).headers,
-      body,
-    })
+    return { method: 'POST', path, headers: (await this.#prove('POST', path, body)).headers, body }
   }
 
   close(): void {

@@ -2,8 +2,14 @@
 import * as z from 'zod'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import {
-  type AuditItem,
-  AuditList,
+  type ApiKeyCreateBody,
+  ApiKeyCreateReply,
+  type ApiKeyItem,
+  ApiKeyList,
+  WhoamiReply,
+} from '../protocol/api-keys.ts'
+import { type AuditItem, AuditList } from '../protocol/audit.ts'
+import {
   NodeItem,
   NodeList,
   type TokenCreateBody,
@@ -94,6 +100,22 @@ export class AdminClient {
 
   removeSecret(name: string) {
     return this.#call(Nothing, 'DELETE', `/v1/secrets/${encodeURIComponent(name)}`)
+  }
+
+  createApiKey(body: ApiKeyCreateBody) {
+    return this.#call(ApiKeyCreateReply, 'POST', '/v1/api-keys', json(body))
+  }
+
+  apiKeys(): Promise<ApiKeyItem[]> {
+    return this.#all<ApiKeyItem>(ApiKeyList, '/v1/api-keys')
+  }
+
+  revokeApiKey(name: string) {
+    return this.#call(Nothing, 'DELETE', `/v1/api-keys/${encodeURIComponent(name)}`)
+  }
+
+  whoami(): Promise<WhoamiReply> {
+    return this.#call(WhoamiReply, 'GET', '/v1/whoami')
   }
 
   /** Newest first. */

@@ -29,3 +29,4 @@ function isRetryable(error: unknown): boolean {
 /** The objects of which there is one. */
 export const FLEET_OBJECT = 'fleet:v1'
 export const AUDIT_OBJECT = 'audit:v1'
+export const REWRAP_OBJECT = 'rewrap:v1'

@@ -43,7 +43,7 @@ const SigningKey = z.object({
   d: z.string(),
 })
 const HASH = /^[A-Za-z0-9_-]{43}$/
-const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'DB', 'CIPHERTEXTS'] as const
+const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'KEY_REWRAP', 'DB', 'CIPHERTEXTS'] as const
 const MAX_SHARDS = 999
 
 const cache = new WeakMap<object, Promise<Config>>()

@@ -1,12 +1,14 @@
 /** What the gateway is bound to; wrangler.toml declares it. Names of secrets are listed there, too. */
 import type { AuditLog } from './audit-log.ts'
 import type { Fleet } from './fleet.ts'
+import type { KeyRewrap } from './key-rewrap.ts'
 import type { SessionShard } from './session-shard.ts'
 
 export interface Env {
   readonly FLEET: DurableObjectNamespace<Fleet>
   readonly SESSION_SHARD: DurableObjectNamespace<SessionShard>
   readonly AUDIT_LOG: DurableObjectNamespace<AuditLog>
+  readonly KEY_REWRAP: DurableObjectNamespace<KeyRewrap>
   readonly DB: D1Database
   readonly CIPHERTEXTS: KVNamespace
   readonly FLEET_NAME: string

@@ -26,6 +26,7 @@ import {
 } from '../protocol/ids.ts'
 import type { MeshPosition } from '../protocol/mesh.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
+import { mightRead, type StoredPolicy } from '../protocol/secret-policy.ts'
 import { allShardNames, shardName } from '../protocol/shard.ts'
 import { leaseAddress, releaseAddress } from './address-pool.ts'
 import { callObject } from './call-object.ts'
@@ -132,6 +133,15 @@ export class Fleet extends DurableObject<Env> {
       limit,
     )
     return rows.map((row) => this.#record(row))
+  }
+
+  /** The nodes that may read a secret of this policy, whichever of their jobs asks. */
+  readers(policy: StoredPolicy): NodeRecord[] {
+    const now = Date.now()
+    const rows = this.#sql.all<NodeRow>(
+      'SELECT * FROM nodes WHERE removed_at IS NULL AND quarantine IS NULL ORDER BY name',
+    )
+    return rows.map((row) => this.#record(row)).filter((node) => mightRead(policy, node, now))
   }
 
   /** Removes the node everywhere: its identity is refused from now on, its socket is cut, and its peers hear of it at once. */

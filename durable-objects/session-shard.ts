@@ -15,7 +15,7 @@ import {
   type RegisterFrame,
   type SignalFrame,
 } from '../protocol/frames.ts'
-import { type NodeId, SessionId } from '../protocol/ids.ts'
+import { type NodeId, type SecretName, SessionId } from '../protocol/ids.ts'
 import {
   HEARTBEAT_INTERVAL_MS,
   MAX_SOCKETS_PER_NODE,
@@ -186,6 +186,16 @@ export class SessionShard extends DurableObject<Env> {
     this.#authenticator.forget(node)
     const live = this.ctx.getWebSockets(node).filter((socket) => this.#sessions.get(socket)?.state === 'live')
     for (const socket of live) sendFrame(socket, { type: 'rotate_identity' })
+  }
+
+  /** Tells those of these nodes that are here; one that is not asks when it is. */
+  announceSecret(nodes: readonly NodeId[], name: SecretName, version: number): void {
+    for (const node of nodes) {
+      for (const socket of this.ctx.getWebSockets(node)) {
+        if (this.#sessions.get(socket)?.state === 'live')
+          sendFrame(socket, { type: 'secret_changed', name, version })
+      }
+    }
   }
 
   presence(nodes: readonly NodeId[]): Presence[] {

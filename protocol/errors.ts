@@ -12,6 +12,7 @@ export const ERRORS = {
   // transport and request shape
   E_PLAINTEXT: { status: 426, title: 'This gateway speaks TLS only; use an https:// or wss:// URL.' },
   E_NOT_CONFIGURED: { status: 503, title: 'The gateway is not configured yet.' },
+  E_TARGET_INVALID: { status: 400, title: 'The request does not name one host and a path.' },
   E_NOT_FOUND: { status: 404, title: 'There is nothing at this path.' },
   E_BODY_INVALID: { status: 400, title: 'The request body is not what this path takes.' },
   E_BODY_TOO_LARGE: { status: 413, title: 'The request body is larger than this path takes.' },
@@ -23,13 +24,16 @@ export const ERRORS = {
   // people and API keys
   E_AUTH_REQUIRED: { status: 401, title: 'A credential is required.' },
   E_AUTH_INVALID: { status: 401, title: 'The credential is not valid.' },
-
   E_AUTH_EXPIRED: {
     status: 401,
     title: 'The API key has expired; an administrator can make another with `claw api-key create`.',
   },
   E_AUTH_REVOKED: { status: 401, title: 'The API key was revoked.' },
+  E_API_KEY_NAME_TAKEN: { status: 409, title: 'Another API key has that name; revoke it first.' },
+  E_API_KEY_NOT_FOUND: { status: 404, title: 'There is no API key of that name.' },
+  E_API_KEY_TTL: { status: 403, title: 'An API key ends no later than the one that makes it.' },
   E_ROLE_DENIED: { status: 403, title: 'The role of this credential does not suffice.' },
+
   // a node's signed requests
   E_PROOF_MALFORMED: { status: 401, title: 'The signed request proof cannot be read.' },
   E_PROOF_SIGNATURE: { status: 401, title: 'The request proof is not signed by this node.' },

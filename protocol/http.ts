@@ -115,18 +115,3 @@ export const ROTATION_JWT_TYPE = 'claw-rotation+jwt'
 /** The new key agrees to be this node's key, at this gateway. */
 export const RotationClaims = z.object({ sub: NodeId, aud: z.string(), iat: z.int() })
 export type RotationClaims = z.infer<typeof RotationClaims>
-
-// Audit trail: GET /v1/audit
-
-export const AuditItem = z.object({
-  seq: z.int().positive(),
-  at: Time,
-  actor: z.string(),
-  action: z.string(),
-  target: z.string(),
-  outcome: z.enum(['allowed', 'denied']),
-  reason: z.string(),
-  requestId: z.string(),
-})
-export type AuditItem = z.infer<typeof AuditItem>
-export const AuditList = z.object({ items: z.array(AuditItem), next: z.string().optional() })

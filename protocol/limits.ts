@@ -100,6 +100,14 @@ export const MAX_RECIPIENTS = 1000
 export const MAX_TIMER_MS = 10 * 365 * 24 * 60 * 60_000
 /** A change of a secret that has neither ended nor failed by then lost its worker; the sweep decides what became of it. */
 export const MUTATION_TIMEOUT_MS = 60_000
+/** Rows of secrets that an isolate remembers: with a small ciphertext up to 5 KB each, of the 128 MB it has. */
+export const MAX_KNOWN_SECRETS = 4_000
+/** Stored secrets moved to another master key at one alarm, which has minutes: some 5 ms each. */
+export const REWRAP_BATCH = 100
+/** A move that was cut short goes on after this long. */
+export const REWRAP_RETRY_MS = 10_000
+/** Changed targets that the audit object remembers, some 300 bytes each. */
+export const MAX_CHANGE_STAMPS = 20_000
 /** Writes of one secret that meet each other are tried again this often before the last one is told so. */
 export const MUTATION_TRIES = 5
 

@@ -6,6 +6,8 @@ import * as z from 'zod'
 import { NodeId } from './ids.ts'
 
 export const PROOF_SCHEME = 'Claw'
+/** On each answer to a request with a proof: the gateway's signature over proof, status and body (crypto/gateway-proof.ts). */
+export const ANSWER_SIGNATURE_HEADER = 'claw-signature'
 export const PROOF_JWT_TYPE = 'claw-proof+jwt'
 /** The only algorithm there is; a token that names another is malformed, whatever its signature (RFC 8725, section 3.1). */
 export const SIGNATURE_ALGORITHM = 'EdDSA'

@@ -37,8 +37,6 @@ export const SecretPolicy = z.strictObject({
 })
 export type SecretPolicy = z.infer<typeof SecretPolicy>
 
-export const NOBODY: SecretPolicy = { rules: [], expires: null }
-
 /** As stored: nodes by id, since a name may pass to another machine and an identity cannot; the names are for people. */
 export interface StoredRule extends Omit<PolicyRule, 'nodes'> {
   readonly nodes: readonly { readonly id: NodeId; readonly name: NodeName }[]
@@ -47,6 +45,8 @@ export interface StoredPolicy {
   readonly rules: readonly StoredRule[]
   readonly expires: string | null
 }
+
+export const NOBODY: StoredPolicy = { rules: [], expires: null }
 
 export interface Reader {
   readonly id: NodeId
@@ -70,6 +70,12 @@ export function mayRead(policy: StoredPolicy, reader: Reader, now: number): Verd
   )
   if (allowing >= 0) return allow(`rule ${allowing} allows ${why(policy.rules[allowing], reader)}`, allowing)
   return deny(...nearest(policy, reader, now))
+}
+
+/** Whether some job of this node might read: who hears of a change, and whom a sealed value is encrypted to. */
+export function mightRead(policy: StoredPolicy, node: Reader, now: number): boolean {
+  const workloads = policy.rules.flatMap((rule) => rule.workloads)
+  return [undefined, ...workloads].some((workload) => mayRead(policy, { ...node, workload }, now).allowed)
 }
 
 /** A person below administrator: only where a rule names their role. */

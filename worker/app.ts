@@ -3,14 +3,18 @@ import { Hono } from 'hono'
 import { ConfigError, readConfig } from '../durable-objects/config.ts'
 import { problemResponse } from '../durable-objects/problem.ts'
 import { type GatewayEnv, RefusedError } from './context.ts'
+import { signedAnswer } from './middleware/signed-answer.ts'
 import { tlsMinimum } from './middleware/tls-minimum.ts'
 import { tlsOnly } from './middleware/tls-only.ts'
+import { apiKeyRoutes, whoamiRoutes } from './routes/api-keys.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { enrolRoutes } from './routes/enrol.ts'
+import { keyRoutes } from './routes/keys.ts'
 import { metricRoutes } from './routes/metrics.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
 import { nodeRoutes } from './routes/nodes.ts'
+import { secretMetadataRoutes, secretVersionRoutes } from './routes/secret-metadata.ts'
 import { secretRoutes } from './routes/secrets.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { tokenRoutes } from './routes/tokens.ts'
@@ -22,6 +26,8 @@ app.use(async function requestId(c, next) {
   await next()
   if (c.res.status !== 101) c.res.headers.set('claw-request', c.var.requestId)
 })
+app.use('/v1/node/*', signedAnswer)
+app.use('/v1/session', signedAnswer)
 app.use(tlsOnly)
 app.use(async function configured(c, next) {
   c.set('config', await readConfig(c.env))
@@ -37,9 +43,14 @@ app.route('/v1/session', sessionRoutes)
 app.route('/v1/tokens', tokenRoutes)
 app.route('/v1/nodes', nodeRoutes)
 app.route('/v1/secrets', secretRoutes)
+app.route('/v1/secrets', secretMetadataRoutes)
+app.route('/v1/secret-versions', secretVersionRoutes)
+app.route('/v1/keys', keyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
 app.route('/v1/audit', auditRoutes)
+app.route('/v1/api-keys', apiKeyRoutes)
+app.route('/v1/whoami', whoamiRoutes)
 
 app.notFound((c) => problemResponse({ code: 'E_NOT_FOUND' }, c.var.requestId))
 

@@ -17,8 +17,12 @@ export async function readBytes(c: GatewayContext, limit = MAX_BODY_BYTES): Prom
   return concat(...chunks)
 }
 
-export async function readJson<T extends z.ZodType>(c: GatewayContext, schema: T): Promise<z.output<T>> {
-  return parseJson(await readBytes(c), schema)
+export async function readJson<T extends z.ZodType>(
+  c: GatewayContext,
+  schema: T,
+  limit = MAX_BODY_BYTES,
+): Promise<z.output<T>> {
+  return parseJson(await readBytes(c, limit), schema)
 }
 
 /** A refusal names the fields that are wrong, never what they held. */

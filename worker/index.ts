@@ -2,18 +2,23 @@
 import { callObject, FLEET_OBJECT } from '../durable-objects/call-object.ts'
 import { readConfig } from '../durable-objects/config.ts'
 import type { Env } from '../durable-objects/env.ts'
+import { secretStores } from '../durable-objects/secret-stores.ts'
 import { allShardNames } from '../protocol/shard.ts'
+import { settleLost } from '../secrets/change.ts'
 import { app } from './app.ts'
 
 export { AuditLog } from '../durable-objects/audit-log.ts'
 export { Fleet } from '../durable-objects/fleet.ts'
+export { KeyRewrap } from '../durable-objects/key-rewrap.ts'
 export { SessionShard } from '../durable-objects/session-shard.ts'
 
 export default {
   fetch: app.fetch,
 
-  async scheduled(_controller, env): Promise<void> {
-    const { shards } = await readConfig(env)
+  async scheduled(_controller, env, ctx): Promise<void> {
+    const config = await readConfig(env)
+    const { shards } = config
+    ctx.waitUntil(settleLost(secretStores(env, config, (work) => ctx.waitUntil(work))))
     const position = await callObject(env.FLEET, FLEET_OBJECT, (fleet) => fleet.sweep())
     const names = allShardNames(shards)
     const swept = await Promise.allSettled(

@@ -2,7 +2,7 @@
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { printJsonList, table } from '../../host/output.ts'
-import type { AuditItem } from '../../protocol/http.ts'
+import type { AuditItem } from '../../protocol/audit.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 
 const ls = defineCommand({

@@ -1,49 +1,12 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { fromUtf8, randomId } from '../../crypto/bytes.ts'
-import { openDelivery } from '../../crypto/delivery.ts'
-import { importSealingKey } from '../../crypto/hpke.ts'
+import { randomId } from '../../crypto/bytes.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
-import { AuditList, NodeSecretsReply, SecretItem, SecretReadReply } from '../../protocol/http.ts'
-import { admin, call, enrolled, migrate, refusalOf, type TestNode } from './support.ts'
+import { AuditList } from '../../protocol/audit.ts'
+import { change, changed, fetchSecrets, put, read, readAsAdmin, refusedTo } from './secret-support.ts'
+import { admin, call, enrolled, migrate, refusalOf } from './support.ts'
 
 beforeAll(migrate)
-
-const put = (name: string, value: string | Uint8Array, query = '') =>
-  admin('PUT', `/v1/secrets/${name}${query}`, value)
-
-async function fetchSecrets(node: TestNode, names: readonly string[]) {
-  const body = JSON.stringify({ names })
-  const { jwt, jti } = await node.proof('POST', '/v1/node/secrets', body)
-  const headers = { authorization: `Claw ${jwt}` }
-  return { response: await call('/v1/node/secrets', { method: 'POST', headers, body }), jti }
-}
-
-async function read(node: TestNode, names: readonly string[]): Promise<string[]> {
-  const { response, jti } = await fetchSecrets(node, names)
-  const { fleet, items } = NodeSecretsReply.parse(await response.json())
-  const key = await importSealingKey(node.sealing)
-  return Promise.all(
-    items.map(async ({ name, version, sealed }) => {
-      const opened = await openDelivery(key, sealed, { fleet, name, version, request: jti })
-      if (!opened.ok) throw new Error('not for us')
-      return fromUtf8(opened.value.expose())
-    }),
-  )
-}
-
-async function readAsAdmin(name: string): Promise<string> {
-  const key = generateX25519()
-  const request = randomId()
-  const response = await admin('POST', `/v1/secrets/${name}/read`, {
-    sealTo: await x25519PublicKey(key),
-    request,
-  })
-  const { fleet, item } = SecretReadReply.parse(await response.json())
-  const opened = await openDelivery(await importSealingKey(key), item.sealed, { fleet, ...item, request })
-  if (!opened.ok) throw new Error('not for us')
-  return fromUtf8(opened.value.expose())
-}
 
 describe('a secret', () => {
   it('comes back as it went in, to the nodes and tags allowed and to the administrator', async () => {
@@ -70,20 +33,17 @@ describe('a secret', () => {
     })
   })
 
-  it('is denied to a node without right, exactly as if it were not there, and the trail says which', async () => {
+  it('is denied to a node without right, with a code that says why, in the trail as well', async () => {
     const node = await enrolled('s-denied')
-    await put('private', 'x')
-    for (const name of ['private', 'missing']) {
-      expect(await refusalOf((await fetchSecrets(node, [name])).response)).toEqual({
-        status: 403,
-        code: 'E_SECRET_DENIED',
-      })
-    }
+    await put('private', 'x', '?allow-node=s-denied')
+    await changed(admin('PATCH', '/v1/secrets/private', { policy: {} }))
+    expect(await refusedTo(node, 'private')).toBe('E_SECRET_DENIED')
+    expect(await refusedTo(node, 'missing')).toBe('E_SECRET_NOT_FOUND')
     const { items } = AuditList.parse(await (await admin('GET', '/v1/audit?limit=50')).json())
     const denials = items.filter(({ actor, outcome }) => actor === `node:${node.id}` && outcome === 'denied')
     expect(denials.map(({ target }) => target)).toEqual(['secret:missing', 'secret:private'])
-    expect(denials[0]?.reason).toBe('E_SECRET_NOT_FOUND')
-    expect(denials[1]?.reason).toContain('neither')
+    expect(denials[0]?.reason).toContain('E_SECRET_NOT_FOUND')
+    expect(denials[1]?.reason).toContain('E_SECRET_DENIED; no rule allows the node')
   })
 
   it('is denied to another machine that has taken the name of the one allowed', async () => {
@@ -95,18 +55,31 @@ describe('a secret', () => {
     expect((await fetchSecrets(impostor, ['named'])).response.status).toBe(403)
   })
 
-  it('counts versions, keeps its policy over new values, and goes on counting after it was deleted', async () => {
+  it('counts versions, keeps its policy over new values, and goes on counting after it was purged', async () => {
     const node = await enrolled('s-ver')
-    const first = SecretItem.parse(await (await put('counted', 'a', '?allow-node=s-ver')).json())
-    const second = SecretItem.parse(await (await put('counted', 'b')).json())
+    const first = await changed(put('counted', 'a', '?allow-node=s-ver'))
+    const second = await changed(put('counted', 'b'))
     expect([first.version, second.version]).toEqual([1, 2])
-    expect(second.allowNodes).toEqual(['s-ver'])
+    expect(second.policy.rules[0]?.nodes).toEqual(['s-ver'])
     expect(await read(node, ['counted'])).toEqual(['b'])
     expect((await admin('DELETE', '/v1/secrets/counted')).status).toBe(204)
     expect((await admin('DELETE', '/v1/secrets/counted')).status).toBe(404)
-    expect((await fetchSecrets(node, ['counted'])).response.status).toBe(403)
-    const third = SecretItem.parse(await (await put('counted', 'c')).json())
-    expect(third).toMatchObject({ version: 3, allowNodes: [] })
+    expect(await refusedTo(node, 'counted')).toBe('E_SECRET_NOT_FOUND')
+    const third = await changed(put('counted', 'c'))
+    expect(third).toMatchObject({ version: 3, policy: { rules: [] } })
+    expect(third.versions.map(({ version }) => version)).toEqual([3])
+  })
+
+  it('lies in a folder, and is listed by it', async () => {
+    const node = await enrolled('s-folder')
+    await put('app/db/password', 'p', '?allow-node=s-folder')
+    await put('app/db.user', 'u', '?allow-node=s-folder')
+    await put('apple', 'a', '?allow-node=s-folder')
+    expect(await read(node, ['app/db/password', 'app/db.user'])).toEqual(['p', 'u'])
+    const listed = (await (await admin('GET', '/v1/secrets?prefix=app/')).json()) as {
+      items: { name: string }[]
+    }
+    expect(listed.items.map(({ name }) => name)).toEqual(['app/db.user', 'app/db/password'])
   })
 
   it('keeps every byte, up to a mebibyte and none', async () => {
@@ -142,7 +115,19 @@ describe('a secret', () => {
   })
 
   it('is refused under a name against the rule, or for a node there is not', async () => {
-    for (const name of ['Upper', '-a', 'a-', 'a.', 'a%20b', 'x'.repeat(254)]) {
+    for (const name of [
+      'Upper',
+      '-a',
+      'a-',
+      'a.',
+      'a b',
+      '/a',
+      'a/',
+      'a//b',
+      'a/-b',
+      'a/../b',
+      'x'.repeat(254),
+    ]) {
       expect(await refusalOf(await put(name, 'v'))).toEqual({ status: 400, code: 'E_SECRET_NAME' })
     }
     expect((await refusalOf(await put('ok', 'v', '?allow-node=nobody'))).code).toBe('E_NODE_NOT_FOUND')
@@ -163,7 +148,7 @@ describe('a secret', () => {
     const node = await enrolled('s-canary')
     const canary = `canary-${randomId()}`
     await put('canary', canary, '?allow-node=s-canary')
-    await put('canary.large', canary.repeat(200), '?allow-node=s-canary')
+    const large = await changed(put('canary.large', canary.repeat(200), '?allow-node=s-canary'))
     await read(node, ['canary', 'canary.large'])
     expect(await read(node, ['canary.large'])).toEqual([canary.repeat(200)])
     const rows = await env.DB.prepare('SELECT hex(frame) AS hex FROM secret_versions').all<{ hex: string }>()
@@ -175,7 +160,9 @@ describe('a secret', () => {
     for (const { name } of (await env.CIPHERTEXTS.list()).keys) {
       expect(await env.CIPHERTEXTS.get(name)).not.toContain(canary)
     }
-    expect((await env.CIPHERTEXTS.list()).keys.map(({ name }) => name)).toContain('frame:v1:canary.large:1')
+    expect((await env.CIPHERTEXTS.list()).keys.map(({ name }) => name)).toContain(
+      `frame:v2:${large.versions[0]?.sha256}`,
+    )
   })
 
   it('is not decrypted once a byte of its frame has changed', async () => {
@@ -190,11 +177,15 @@ describe('a secret', () => {
 
   it('is bound to the request: a proof cannot be used for another body', async () => {
     const node = await enrolled('s-bound')
-    const { jwt } = await node.proof('POST', '/v1/node/secrets', JSON.stringify({ names: ['one'] }))
+    const { jwt } = await node.proof(
+      'POST',
+      '/v1/node/secrets',
+      JSON.stringify({ secrets: [{ name: 'one' }] }),
+    )
     const response = await call('/v1/node/secrets', {
       method: 'POST',
       headers: { authorization: `Claw ${jwt}` },
-      body: JSON.stringify({ names: ['two'] }),
+      body: JSON.stringify({ secrets: [{ name: 'two' }] }),
     })
     expect(await refusalOf(response)).toEqual({ status: 401, code: 'E_PROOF_BINDING' })
   })
@@ -206,11 +197,13 @@ describe('the audit trail', () => {
     await put('audited', canary)
     await readAsAdmin('audited')
     await admin('GET', '/v1/secrets')
+    await change('audited', 'delete')
     await admin('DELETE', '/v1/secrets/audited')
-    const text = await (await admin('GET', '/v1/audit?limit=5')).text()
+    const text = await (await admin('GET', '/v1/audit?limit=6')).text()
     const { items } = AuditList.parse(JSON.parse(text))
     expect(items.map(({ action }) => action)).toEqual([
       'audit.list',
+      'secret.purge',
       'secret.delete',
       'secret.list',
       'secret.read',

@@ -25,7 +25,7 @@ describe('docs/protocol.md', () => {
   })
 
   test('error codes, with status and title, and whether anything sends them', () => {
-    const gateway = sourcesIn('worker', 'durable-objects').join('\n')
+    const gateway = sourcesIn('worker', 'durable-objects', 'secrets').join('\n')
     const documented = rows(section(PROTOCOL, '## Errors')).map(([name, status, title]) => [
       code(name),
       `${status} ${title}`,
@@ -104,7 +104,7 @@ describe('docs/operations.md', () => {
 
   test('events in the log of the gateway', () => {
     const documented = rows(section(OPERATIONS, '## Logs')).map(([name]) => code(name))
-    const actual = sourcesIn('worker', 'durable-objects').flatMap((source) =>
+    const actual = sourcesIn('worker', 'durable-objects', 'secrets').flatMap((source) =>
       [...source.matchAll(/\bevent: '(\w+)'/g)].map(([, name]) => name),
     )
     expect(documented.sort()).toEqual([...new Set(actual)].sort())

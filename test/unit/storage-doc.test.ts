@@ -11,6 +11,7 @@ const OBJECTS: Readonly<Record<string, readonly string[]>> = {
   Fleet: ['durable-objects/fleet-schema.ts'],
   SessionShard: ['durable-objects/replay-cache.ts', 'durable-objects/sessions.ts'],
   AuditLog: ['durable-objects/audit-log.ts'],
+  KeyRewrap: ['durable-objects/key-rewrap.ts'],
 }
 /** Creates the table of migrations itself, in every object. */
 const MIGRATOR = 'durable-objects/sql.ts'
@@ -88,7 +89,7 @@ test('socket attachments', () => {
 })
 
 test('keys in KV', () => {
-  const [, prefix = ''] = /`([a-z]+:v\d+:)\$\{/.exec(readText('worker/secret-store.ts')) ?? []
+  const [, prefix = ''] = /`([a-z]+:v\d+:)\$\{/.exec(readText('secrets/frames.ts')) ?? []
   expect(prefix).not.toBe('')
   expect(section(STORAGE, '## KV')).toContain(`\`${prefix}`)
 })

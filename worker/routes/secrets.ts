@@ -1,103 +1,143 @@
-/** /v1/secrets: writing and reading secrets, for administrators. Values come as raw bytes and leave sealed. */
+/** /v1/secrets: writing and reading secrets, for people. Values come as raw bytes and leave sealed. */
 import { Hono } from 'hono'
+import { base64ToBase64Url, fromBase64Url } from '../../crypto/bytes.ts'
 import { sealDelivery } from '../../crypto/delivery.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { isSafeX25519 } from '../../crypto/x25519.ts'
-import { SecretPolicy, SecretReadBody, type SecretReadReply } from '../../protocol/http.ts'
+import { type Refusal, refusal } from '../../protocol/errors.ts'
 import { SecretName } from '../../protocol/ids.ts'
 import { MAX_SECRET_BYTES } from '../../protocol/limits.ts'
-import { audit } from '../audit.ts'
+import { err, type Result } from '../../protocol/result.ts'
+import { mayPersonRead } from '../../protocol/secret-policy.ts'
+import {
+  SecretPatchBody,
+  SecretPutQuery,
+  SecretReadBody,
+  type SecretReadReply,
+  SecretSealedBody,
+  SecretVersionsBody,
+} from '../../protocol/secrets.ts'
+import { isAgeFile } from '../../secrets/age-file.ts'
+import { recordRefusal } from '../../secrets/change.ts'
+import { secretDetail } from '../../secrets/item.ts'
+import { changeSettings, changeVersions, purgeSecret } from '../../secrets/lifecycle.ts'
+import { openRead, readSecrets } from '../../secrets/read.ts'
+import { findSecret, versionsOf } from '../../secrets/rows.ts'
+import { reseal, writeManaged, writeSealed } from '../../secrets/write.ts'
 import { readBytes, readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
-import { requireAdmin } from '../middleware/require-admin.ts'
+import { requireRole } from '../middleware/require-role.ts'
 import { callFleet } from '../objects.ts'
-import { nextCursor, readPage } from '../page.ts'
-import type { StoredPolicy } from '../secret-policy.ts'
-import { deleteSecret, findSecrets, listSecrets, openSecret, putSecret } from '../secret-store.ts'
+import { announceChange } from '../secret-announce.ts'
+import { policyOfQuery, resolvePolicy } from '../secret-policy.ts'
+import { actorOf, knownSecrets, requestStores } from '../secret-stores.ts'
 
 export const secretRoutes = new Hono<GatewayEnv>()
-  .use(requireAdmin)
-  .get('/', async (c) => {
-    const page = readPage(c)
-    await audit(c, { actor: c.var.actor, action: 'secret.list', target: 'secrets' })
-    const items = await listSecrets(c.env, page.after, page.limit)
-    return c.json({ items, ...nextCursor(items, page, items.at(-1)?.name) })
+  .put('/:name', requireRole('admin'), async (c) => {
+    const name = await readName(c, 'secret.write')
+    const query = SecretPutQuery.safeParse({ cas: c.req.query('cas'), overlap: c.req.query('overlap') })
+    if (!query.success) throw new RefusedError('E_QUERY_INVALID', 'cas is a version, overlap milliseconds')
+    const policy = await policyOfQuery(c)
+    const body = await readValue(c)
+    if (!body.ok) return refuse(c, name, 'secret.write', body.error)
+    using value = SecretBytes.take(body.value)
+    orRefuse(await writeManaged(requestStores(c), actorOf(c), name, value, { ...query.data, policy }))
+    return announced(c, name)
   })
-  .put('/:name', async (c) => {
-    const name = readName(c.req.param('name'))
-    const policy = await readPolicy(c)
-    using value = SecretBytes.take(await readValue(c))
-    await audit(c, {
-      actor: c.var.actor,
-      action: 'secret.write',
-      target: `secret:${name}`,
-      reason: describe(policy),
-    })
-    return c.json(await putSecret(c.env, c.var.config, name, value, policy, Date.now()))
+  .post('/:name/sealed', requireRole('admin'), async (c) => {
+    const name = await readName(c, 'secret.write')
+    const body = await readJson(c, SecretSealedBody, MAX_SECRET_BYTES * 2)
+    const ciphertext = fromBase64Url(base64ToBase64Url(body.ciphertext))
+    if (ciphertext === undefined || !isAgeFile(ciphertext))
+      return refuse(c, name, 'secret.write', refusal('E_SECRET_SEALED_FORM'))
+    const stores = requestStores(c)
+    const { recipients, reseal: version, cas, overlap } = body
+    if (version === undefined) {
+      const policy = body.policy && (await resolvePolicy(c, body.policy))
+      const options = { policy, cas, overlap }
+      orRefuse(await writeSealed(stores, actorOf(c), name, ciphertext, recipients, options))
+    } else orRefuse(await reseal(stores, actorOf(c), name, version, ciphertext, recipients))
+    return announced(c, name)
   })
-  .post('/:name/read', async (c) => {
-    const name = readName(c.req.param('name'))
-    const { sealTo, request } = await readJson(c, SecretReadBody)
-    if (!(await isSafeX25519(sealTo))) throw new RefusedError('E_BODY_INVALID', 'wrong or unknown: sealTo')
-    const entry = { actor: c.var.actor, action: 'secret.read', target: `secret:${name}` }
-    const [secret] = await findSecrets(c.env, [name])
-    if (secret === undefined) {
-      await audit(c, { ...entry, outcome: 'denied', reason: 'E_SECRET_NOT_FOUND' })
-      throw new RefusedError('E_SECRET_NOT_FOUND')
-    }
-    await audit(c, { ...entry, reason: `version ${secret.version}, as administrator` })
-    using value = orRefuse(
-      await openSecret(c.env, c.var.config, secret, (work) => c.executionCtx.waitUntil(work)),
+  .patch('/:name', requireRole('admin'), async (c) => {
+    const name = await readName(c, 'secret.metadata')
+    const { policy, ...settings } = await readJson(c, SecretPatchBody)
+    const resolved = policy && (await resolvePolicy(c, policy))
+    orRefuse(
+      await changeSettings(requestStores(c), actorOf(c), name, {
+        ...settings,
+        ...(resolved && { policy: resolved }),
+      }),
     )
+    return announced(c, name)
+  })
+  .post('/:name/read', requireRole('operator'), async (c) => {
+    const name = await readName(c, 'secret.read')
+    const { sealTo, request, version: wanted, purpose } = await readJson(c, SecretReadBody)
+    if (!(await isSafeX25519(sealTo))) throw new RefusedError('E_BODY_INVALID', 'wrong or unknown: sealTo')
+    const stores = requestStores(c)
+    const { role } = c.var
+    const [one] = orRefuse(
+      await readSecrets(
+        stores,
+        knownSecrets(c.env),
+        actorOf(c),
+        [{ name, version: wanted }],
+        ({ secret }) => mayPersonRead(secret.policy, role, stores.now()),
+        purpose,
+      ),
+    )
+    if (one === undefined) throw new Error('a secret that was read is not there')
+    using value = orRefuse(await openRead(stores, actorOf(c), one))
     const { id: fleet } = await callFleet(c, (stub) => stub.identity())
-    const { version } = secret
+    const { version } = one.version
     const sealed = await sealDelivery(sealTo, value, { fleet, name, version, request })
-    const reply: SecretReadReply = { fleet, item: { name, version, sealed } }
+    const reply: SecretReadReply = { fleet, item: { name, version, class: one.secret.class, sealed } }
     return c.json(reply)
   })
-  .delete('/:name', async (c) => {
-    const name = readName(c.req.param('name'))
-    await audit(c, { actor: c.var.actor, action: 'secret.delete', target: `secret:${name}` })
-    if (!(await deleteSecret(c.env, name, Date.now()))) throw new RefusedError('E_SECRET_NOT_FOUND')
+  .post('/:name/delete', requireRole('admin'), (c) => changeOf(c, 'delete'))
+  .post('/:name/undelete', requireRole('admin'), (c) => changeOf(c, 'undelete'))
+  .post('/:name/destroy', requireRole('admin'), (c) => changeOf(c, 'destroy'))
+  .delete('/:name', requireRole('admin'), async (c) => {
+    const name = await readName(c, 'secret.purge')
+    orRefuse(await purgeSecret(requestStores(c), actorOf(c), name))
     return c.body(null, 204)
   })
 
-function readName(text: string): SecretName {
-  const name = SecretName.safeParse(text)
-  if (!name.success) throw new RefusedError('E_SECRET_NAME')
-  return name.data
+async function changeOf(c: GatewayContext, change: 'delete' | 'undelete' | 'destroy'): Promise<Response> {
+  const name = await readName(c, `secret.${change}`)
+  const { versions } = await readJson(c, SecretVersionsBody)
+  orRefuse(await changeVersions(requestStores(c), actorOf(c), name, change, versions))
+  return announced(c, name)
 }
 
-async function readValue(c: GatewayContext): Promise<Uint8Array> {
+/** The secret as it is now, after its readers were told. */
+async function announced(c: GatewayContext, name: SecretName): Promise<Response> {
+  const found = await findSecret(c.env.DB, name)
+  if (found === undefined) throw new RefusedError('E_SECRET_NOT_FOUND')
+  c.executionCtx.waitUntil(announceChange(c.env, c.var.config.shards, found.secret))
+  return c.json(secretDetail(found, await versionsOf(c.env.DB, name), Date.now()))
+}
+
+/** The trail also holds names that were tried and are none, cut to what is worth keeping. */
+export async function readName(c: GatewayContext, action: string): Promise<SecretName> {
+  const text = c.req.param('name') ?? ''
+  const name = SecretName.safeParse(text)
+  if (name.success) return name.data
+  return refuse(c, JSON.stringify(text.slice(0, 64)), action, refusal('E_SECRET_NAME'))
+}
+
+async function refuse(c: GatewayContext, name: string, action: string, refused: Refusal): Promise<never> {
+  await recordRefusal(requestStores(c), actorOf(c), action, `secret:${name}`, refused)
+  throw new RefusedError(refused.code, refused.detail)
+}
+
+async function readValue(c: GatewayContext): Promise<Result<Uint8Array, Refusal>> {
   try {
-    return await readBytes(c, MAX_SECRET_BYTES)
+    return { ok: true, value: await readBytes(c, MAX_SECRET_BYTES) }
   } catch (error) {
     if (error instanceof RefusedError && error.refusal.code === 'E_BODY_TOO_LARGE')
-      throw new RefusedError('E_SECRET_TOO_LARGE')
+      return err(refusal('E_SECRET_TOO_LARGE'))
     throw error
   }
-}
-
-/** From the query, because the body is the value. Undefined if the request names no reader: the policy then stays as it is. */
-async function readPolicy(c: GatewayContext): Promise<StoredPolicy | undefined> {
-  const allowTags = c.req.queries('allow-tag')
-  const allowNodes = c.req.queries('allow-node')
-  if (allowTags === undefined && allowNodes === undefined) return undefined
-  const policy = SecretPolicy.safeParse({ allowTags, allowNodes })
-  if (!policy.success)
-    throw new RefusedError('E_QUERY_INVALID', 'allow-tag or allow-node is not a tag or node name')
-  const nodes = await Promise.all(
-    policy.data.allowNodes.map(async (name) => {
-      const node = await callFleet(c, (fleet) => fleet.nodeByName(name))
-      if (node === undefined) throw new RefusedError('E_NODE_NOT_FOUND', `there is no node ${name}`)
-      return { id: node.id, name }
-    }),
-  )
-  return { allowTags: policy.data.allowTags, allowNodes: nodes }
-}
-
-function describe(policy: StoredPolicy | undefined): string {
-  if (policy === undefined) return 'policy kept'
-  const tags = policy.allowTags.join(' ') || 'none'
-  return `allow tags ${tags}; allow nodes ${policy.allowNodes.map(({ name }) => name).join(' ') || 'none'}`
 }

@@ -1,0 +1,110 @@
+/**
+ * Secrets on one machine: how many are read a second, each proven, judged, audited and sealed; how that grows with the readers; and how
+ * long a new value takes to all nodes of a fleet. Gateway and load share the machine's cores; proofs are signed before the clock runs.
+ */
+import { EmbeddedGateway } from './embedded.ts'
+import { inFlight, percentile, perSecond, until } from './measure.ts'
+import type { Figure } from './report.ts'
+import { SimulatedNode } from './simulated-node.ts'
+
+const READS = 4_000
+const WIDTH = 16
+/** Readers at once, to see what is added by more of them. */
+const WIDTHS = [1, 4, 64]
+const SCALING_READS = 1_000
+/** Read one at a time, this far apart: what one job sees of a gateway that has nothing else to do. */
+const ALONE_READS = 200
+const ENROL_WIDTH = 32
+const ROTATIONS = 5
+const ROTATION_LIMIT_MS = 60_000
+const SECRET = 'bench/secret'
+const VALUE = 'a value of ordinary length, 40 bytes long'
+
+export async function benchSecrets(n: number, log: (line: string) => void): Promise<Figure[]> {
+  const gateway = await EmbeddedGateway.start()
+  const nodes: SimulatedNode[] = []
+  try {
+    log(`enrolling ${n} nodes`)
+    for (let i = 0; i < n; i++) nodes.push(await SimulatedNode.make(gateway.connection, `sim-${i}`))
+    const { token } = await gateway.admin.createToken({ uses: n, tags: ['bench'] })
+    await inFlight(nodes, ENROL_WIDTH, (node) => node.enrol(token))
+    await write(gateway, VALUE)
+
+    const alone = await read(nodes, ALONE_READS, 1)
+    log(`${READS} reads, ${WIDTH} in flight`)
+    await read(nodes, 200, WIDTH)
+    const rows = (await gateway.counters())['rows_written'] ?? 0
+    const busy = await read(nodes, READS, WIDTH)
+    const written = ((await gateway.counters())['rows_written'] ?? 0) - rows
+    const figures: Figure[] = [
+      { what: 'secrets read, sealed and audited', value: busy.rate, unit: '/s', budget: { atLeast: 1000 } },
+      { what: `secret read p50, ${WIDTH} in flight`, value: busy.p50, unit: 'ms', budget: { atMost: 2 } },
+      { what: `secret read p99, ${WIDTH} in flight`, value: busy.p99, unit: 'ms', budget: { atMost: 15 } },
+      { what: 'secret read p50, one at a time', value: alone.p50, unit: 'ms' },
+      { what: 'secret read p99, one at a time', value: alone.p99, unit: 'ms' },
+      { what: 'rows written a read', value: written / READS, unit: '' },
+    ]
+    for (const width of WIDTHS) {
+      const { rate } = await read(nodes, SCALING_READS, width)
+      figures.push({ what: `secrets read, ${width} in flight`, value: rate, unit: '/s' })
+    }
+    return [...figures, ...(await rotations(gateway, nodes, log))]
+  } finally {
+    for (const node of nodes) node.close()
+    await gateway.stop()
+  }
+}
+
+async function read(nodes: readonly SimulatedNode[], count: number, width: number) {
+  const readers = nodes.slice(0, width)
+  const requests = []
+  for (let i = 0; i < count; i++) {
+    const node = readers[i % readers.length] as SimulatedNode
+    requests.push({ node, signed: await node.signFetch(SECRET) })
+  }
+  const { ms, each } = await inFlight(requests, width, async ({ node, signed }) => {
+    await node.fetchSecret(SECRET, signed)
+  })
+  return { rate: perSecond(count, ms), p50: percentile(each, 0.5), p99: percentile(each, 0.99) }
+}
+
+/** From the owner's command to each node holding the new value: told over its session, and fetched. */
+async function rotations(
+  gateway: EmbeddedGateway,
+  nodes: readonly SimulatedNode[],
+  log: (line: string) => void,
+): Promise<Figure[]> {
+  log('opening sessions')
+  await inFlight(nodes, ENROL_WIDTH, (node) => node.connect({ mesh: false }))
+  const delays: number[] = []
+  for (let rotation = 0; rotation < ROTATIONS; rotation++) {
+    log(`rotation ${rotation + 1} of ${ROTATIONS}`)
+    let holding = 0
+    let begun = 0
+    let version = Number.POSITIVE_INFINITY
+    for (const node of nodes) {
+      node.onSecret = () => {
+        void node.fetchSecret(SECRET).then((fetched) => {
+          version = Math.min(version, fetched)
+          delays.push(performance.now() - begun)
+          holding++
+        })
+      }
+    }
+    begun = performance.now()
+    const written = await write(gateway, `${VALUE} ${rotation}`)
+    await until(() => holding >= nodes.length, ROTATION_LIMIT_MS)
+    if (version < written) throw new Error(`a node holds version ${version}, not ${written}`)
+  }
+  const what = `new value to ${nodes.length} nodes`
+  return [
+    { what: `${what}, p50`, value: percentile(delays, 0.5), unit: 'ms' },
+    { what: `${what}, p95`, value: percentile(delays, 0.95), unit: 'ms', budget: { atMost: 1000 } },
+    { what: `${what}, last`, value: Math.max(...delays), unit: 'ms' },
+  ]
+}
+
+async function write(gateway: EmbeddedGateway, value: string): Promise<number> {
+  const policy = { allowTags: ['bench'], allowNodes: [] }
+  return (await gateway.admin.putSecret(SECRET, Buffer.from(value), policy)).version
+}

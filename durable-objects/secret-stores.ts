@@ -1,0 +1,29 @@
+/** The stores of the secrets, as this gateway is bound to them. */
+import type { SecretStores, Trail } from '../secrets/stores.ts'
+import { AUDIT_OBJECT, callObject } from './call-object.ts'
+import type { Config } from './config.ts'
+import type { Env } from './env.ts'
+
+export const secretStores = (
+  env: Env,
+  { keyring }: Config,
+  later: (work: Promise<unknown>) => void,
+): SecretStores => ({
+  db: env.DB,
+  cache: env.CIPHERTEXTS,
+  trail: trailOf(env),
+  keyring,
+  now: () => Date.now(),
+  later,
+})
+
+function trailOf({ AUDIT_LOG }: Env): Trail {
+  return {
+    append: (events) => callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
+    // Tried once: an entry begun twice would stay open once.
+    begin: async (event) =>
+      (await callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.begin(event), { tries: 1 })).entry,
+    settle: (entry, outcome) => callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.settle(entry, outcome)),
+    openIntents: (before) => callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.openIntents(before)),
+  }
+}

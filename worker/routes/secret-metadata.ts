@@ -1,0 +1,94 @@
+/** /v1/secrets and /v1/secret-versions: what there is, without the values; who may read it, and why. */
+import { Hono } from 'hono'
+import { refusal } from '../../protocol/errors.ts'
+import { mayRead } from '../../protocol/secret-policy.ts'
+import { SecretExplainBody, type SecretExplainReply, type SecretRecipients } from '../../protocol/secrets.ts'
+import { recordRefusal } from '../../secrets/change.ts'
+import { secretDetail, secretItem, versionItem } from '../../secrets/item.ts'
+import { type Found, findSecret, listSecrets, listVersions, versionsOf } from '../../secrets/rows.ts'
+import { audit } from '../audit.ts'
+import { readJson } from '../body.ts'
+import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
+import { requireRole } from '../middleware/require-role.ts'
+import { callFleet } from '../objects.ts'
+import { nextCursor, readPage } from '../page.ts'
+import { policyOfQuery } from '../secret-policy.ts'
+import { actorOf, requestStores } from '../secret-stores.ts'
+import { readName } from './secrets.ts'
+
+export const secretMetadataRoutes = new Hono<GatewayEnv>()
+  .get('/', requireRole('viewer'), async (c) => {
+    const page = readPage(c)
+    const prefix = c.req.query('prefix') ?? ''
+    const due = c.req.query('due') === 'true'
+    await audit(c, { actor: c.var.actor, action: 'secret.list', target: 'secrets', reason: prefix })
+    const now = Date.now()
+    const found = await listSecrets(c.env.DB, { ...page, prefix })
+    const items = found
+      .map((one) => secretItem(one, now))
+      .filter((item) => !due || isDue(item.rotationDue, now))
+    return c.json({ items, ...nextCursor(found, page, found.at(-1)?.secret.name) })
+  })
+  .get('/:name', requireRole('viewer'), async (c) => {
+    const found = await existing(c, 'secret.show')
+    await audit(c, { actor: c.var.actor, action: 'secret.show', target: `secret:${found.secret.name}` })
+    return c.json(secretDetail(found, await versionsOf(c.env.DB, found.secret.name), Date.now()))
+  })
+  .post('/:name/explain', requireRole('viewer'), async (c) => {
+    const found = await existing(c, 'secret.explain')
+    const { node: nodeName, workload } = await readJson(c, SecretExplainBody)
+    const node = await callFleet(c, (fleet) => fleet.nodeByName(nodeName))
+    if (node === undefined) throw new RefusedError('E_NODE_NOT_FOUND', `there is no node ${nodeName}`)
+    const { name } = found.secret
+    await audit(c, {
+      actor: c.var.actor,
+      action: 'secret.explain',
+      target: `secret:${name}`,
+      reason: `node ${nodeName}`,
+    })
+    const verdict = mayRead(found.secret.policy, { id: node.id, tags: node.tags, workload }, Date.now())
+    const reply: SecretExplainReply = {
+      ...verdict,
+      node: { id: node.id, name: node.name, tags: [...node.tags] },
+    }
+    return c.json(reply)
+  })
+  .get('/:name/recipients', requireRole('admin'), async (c) => {
+    const name = await readName(c, 'secret.recipients')
+    const found = await findSecret(c.env.DB, name)
+    const policy = (await policyOfQuery(c)) ?? found?.secret.policy
+    await audit(c, { actor: c.var.actor, action: 'secret.recipients', target: `secret:${name}` })
+    const nodes = policy === undefined ? [] : await callFleet(c, (fleet) => fleet.readers(policy))
+    const reply: SecretRecipients = {
+      items: nodes.map(({ id, name, identity, seal }) => ({
+        id,
+        name,
+        identity,
+        sealing: seal,
+        entry: null,
+      })),
+    }
+    return c.json(reply)
+  })
+
+/** Every version there is, for whoever compares the stores with the trail. */
+export const secretVersionRoutes = new Hono<GatewayEnv>().get('/', requireRole('viewer'), async (c) => {
+  const page = readPage(c)
+  const [name = '', version = '0'] = page.after.split(':')
+  await audit(c, { actor: c.var.actor, action: 'secret.list', target: 'secrets', reason: 'every version' })
+  const found = await listVersions(c.env.DB, { name, version: Number(version) }, page.limit)
+  const now = Date.now()
+  const items = found.map((one) => ({ name: one.name, ...versionItem(one.version, now) }))
+  const last = items.at(-1)
+  return c.json({ items, ...nextCursor(items, page, last && `${last.name}:${last.version}`) })
+})
+
+async function existing(c: GatewayContext, action: string): Promise<Found> {
+  const name = await readName(c, action)
+  const found = await findSecret(c.env.DB, name)
+  if (found !== undefined) return found
+  await recordRefusal(requestStores(c), actorOf(c), action, `secret:${name}`, refusal('E_SECRET_NOT_FOUND'))
+  throw new RefusedError('E_SECRET_NOT_FOUND')
+}
+
+const isDue = (due: string | null, now: number): boolean => due !== null && Date.parse(due) <= now
