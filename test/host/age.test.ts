@@ -18,7 +18,7 @@ import {
   parseAgeRecipient,
 } from '../../host/age.ts'
 import { fromBech32, toBech32 } from '../../host/bech32.ts'
-import { SealingKey } from '../../protocol/ids.ts'
+import { SealingKey, SecretName } from '../../protocol/ids.ts'
 import { MAX_RECIPIENTS } from '../../protocol/limits.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
@@ -131,6 +131,42 @@ test('the header tells to how many it is encrypted, and a name twice counts once
   expect(ageRecipientStanzas(file)).toBe(5)
   for (const bytes of [new Uint8Array(), Buffer.from('age-encryption.org/v1\n'), Buffer.from('x\ny\n')])
     expect(ageRecipientStanzas(bytes)).toBeUndefined()
+})
+
+describe('the name of its secret in a file', () => {
+  const name = SecretName.parse('app/db.password')
+  const other = SecretName.parse('app/db')
+
+  test('is asked for: a file of another secret, or of none, is corrupt', async () => {
+    const { identity, recipient } = await generate()
+    const value = Buffer.from('value')
+    const named = await ageEncrypt([recipient], held(value), name)
+    const result = await ageDecrypt(identity, named, name)
+    expect(result.ok && same(result.value.expose(), value)).toBe(true)
+    expect(ageRecipientStanzas(named)).toBe(1)
+    expect(await ageDecrypt(identity, named, other)).toEqual({ ok: false, error: 'corrupt' })
+    const unnamed = await ageEncrypt([recipient], held(value))
+    expect(await ageDecrypt(identity, unnamed, name)).toEqual({ ok: false, error: 'corrupt' })
+    expect(same(await opened(identity, named), value)).toBe(true)
+  })
+
+  test('cannot be changed, taken out or added by whoever keeps the file', async () => {
+    const { identity, recipient } = await generate()
+    const file = Buffer.from(await ageEncrypt([recipient], held(Buffer.from('x')), name)).toString('latin1')
+    const stanza = `-> claw-secret ${name}\n\n`
+    expect(file).toContain(stanza)
+    for (const forged of [`-> claw-secret ${other}\n\n`, '', stanza + stanza.replace(name, other)])
+      expect(await opened(identity, Buffer.from(file.replace(stanza, forged), 'latin1'))).toBeUndefined()
+  })
+
+  test.skipIf(!stock)('is passed over by the stock age', async () => {
+    const { identity, recipient } = await generate()
+    const directory = temporaryDirectory()
+    const [file, key] = [join(directory, 'file.age'), join(directory, 'key')]
+    writeFileSync(file, await ageEncrypt([recipient], held(Buffer.from('value')), name))
+    writeFileSync(key, identity, { mode: 0o600 })
+    expect(execFileSync('age', ['-d', '-i', key, file], { encoding: 'utf8' })).toBe('value')
+  })
 })
 
 test('as many recipients as a sealed secret may have', async () => {
