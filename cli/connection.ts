@@ -28,7 +28,11 @@ export const connectionOptions = {
     value: 'SHA256',
     help: 'only this public key, of the gateway or its CA, will do, else CLAW_FINGERPRINT',
   },
-  'token-file': { type: 'string', value: 'FILE', help: 'file with the admin token, else CLAW_TOKEN_FILE' },
+  'token-file': {
+    type: 'string',
+    value: 'FILE',
+    help: 'file with your API key or the admin token, else CLAW_TOKEN_FILE',
+  },
 } as const satisfies OptionSpecs
 
 export interface ConnectionOptions {
@@ -122,9 +126,9 @@ function readToken(path: string): string {
   if (token !== undefined && /^[\x21-\x7e]+$/.test(token)) return token
   throw new UserError({
     code: 'E_TOKEN_FILE',
-    message: `${path} holds no admin token`,
+    message: `${path} holds no API token`,
     why: bytes === undefined ? 'there is no such file' : undefined,
-    fix: 'copy admin.token from the directory of `claw up`, readable by you alone',
+    fix: 'put an API key into it (`claw api-key create NAME --role ROLE --file FILE`), readable by you alone',
     exitCode: EXIT.auth,
   })
 }
@@ -132,8 +136,8 @@ function readToken(path: string): string {
 const missingToken = (): UserError =>
   new UserError({
     code: 'E_TOKEN_FILE',
-    message: 'no admin token is given',
-    fix: 'name its file with --token-file FILE or CLAW_TOKEN_FILE',
+    message: 'no API token is given',
+    fix: 'name the file of your API key or the admin token with --token-file FILE or CLAW_TOKEN_FILE',
     exitCode: EXIT.auth,
   })
 

@@ -1,6 +1,7 @@
 /** `claw`: what the person in charge of a fleet types. */
 import { defineGroup, runMain } from '../host/command-line.ts'
 import { adminTokenCommands } from './commands/admin-token.ts'
+import { apiKeyCommands, whoamiCommand } from './commands/api-key.ts'
 import { auditCommands } from './commands/audit.ts'
 import { gatewayKeyCommands } from './commands/gateway-key.ts'
 import { nodeCommands } from './commands/node.ts'
@@ -20,6 +21,8 @@ output, everything else to standard error; -o json prints data for programs.`,
       nodeCommands,
       secretCommands,
       auditCommands,
+      apiKeyCommands,
+      whoamiCommand,
       gatewayKeyCommands,
       adminTokenCommands,
     ],

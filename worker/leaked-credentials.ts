@@ -68,7 +68,7 @@ async function burnProof(c: GatewayContext, jwt: string | undefined): Promise<st
   return `node:${node.value}`
 }
 
-const auditLeak = (c: GatewayContext, target: string): Promise<void> =>
+const auditLeak = (c: GatewayContext, target: string): Promise<unknown> =>
   audit(c, {
     actor: 'gateway',
     action: 'credential.leaked',

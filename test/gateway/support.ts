@@ -6,9 +6,11 @@ import { Identity, tokenHash } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
 import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
+import { ApiKeyCreateReply } from '../../protocol/api-keys.ts'
 import { GatewayFrame, PING, type RegisterFrame } from '../../protocol/frames.ts'
 import { EnrolReply, type TokenCreateBody, TokenCreateReply } from '../../protocol/http.ts'
 import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
+import type { Role } from '../../protocol/roles.ts'
 import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 
 export const ORIGIN = 'https://gateway.test'
@@ -18,13 +20,33 @@ export const migrate = () => applyD1Migrations(env.DB, env.TEST_MIGRATIONS)
 export const call = (path: string, init?: RequestInit): Promise<Response> =>
   exports.default.fetch(new Request(ORIGIN + path, init))
 
-export function admin(method: string, path: string, body?: BodyInit | object): Promise<Response> {
+export const admin = (method: string, path: string, body?: BodyInit | object): Promise<Response> =>
+  withToken(env.TEST_ADMIN_TOKEN, method, path, body)
+
+export function withToken(
+  token: string,
+  method: string,
+  path: string,
+  body?: BodyInit | object,
+): Promise<Response> {
   const isJson = body !== undefined && typeof body === 'object' && !(body instanceof Uint8Array)
   return call(path, {
     method,
-    headers: { authorization: `Bearer ${env.TEST_ADMIN_TOKEN}` },
+    headers: { authorization: `Bearer ${token}` },
     ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as BodyInit) }),
   })
+}
+
+/** The token of a new API key. */
+export async function apiKey(name: string, role: Role, ttlMs?: number): Promise<string> {
+  const made = await admin('POST', '/v1/api-keys', { name, role, ttlMs })
+  return ApiKeyCreateReply.parse(await made.json()).token
+}
+
+/** The newest entries of the audit trail, without the one that this look makes. */
+export async function auditEntries(limit = 10): Promise<Record<string, unknown>[]> {
+  const reply = await (await admin('GET', `/v1/audit?limit=${limit + 1}`)).json()
+  return (reply as { items: Record<string, unknown>[] }).items.slice(1)
 }
 
 /** Status and code of a refusal, for `toEqual`. */
