@@ -1,12 +1,42 @@
 /** What the gateway answered to a signed request: the reply it should be, or the reason why not. */
+import type { IncomingHttpHeaders } from 'node:http'
 import * as z from 'zod'
+import { answerTranscript, decodeGatewayProof } from '../crypto/gateway-proof.ts'
 import { parseProblem, problemToUserError } from '../host/problem.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
+import { parseJson } from '../protocol/json.ts'
+import { ANSWER_SIGNATURE_HEADER } from '../protocol/proof.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
 import type { GatewayClock } from './gateway-clock.ts'
+import { type GatewayKeys, wrongGatewayKey } from './gateway-keys.ts'
 
 export interface Answer {
   readonly status: number
   readonly body: Uint8Array
+}
+
+/** As it came, from whoever was there. */
+export interface ReceivedAnswer extends Answer {
+  readonly headers: IncomingHttpHeaders
+}
+
+/**
+ * Status and body, if the gateway itself has given them to this very request; its headers are nobody's word. Without a signature a refusal is
+ * that of an edge or a proxy, behind which the gateway is out of reach; whoever claims a success or a signature claims to be the gateway.
+ *
+ * @param proof the request's, which the signature must name.
+ */
+export async function authenticate(
+  { status, headers, body }: ReceivedAnswer,
+  proof: string,
+  keys: GatewayKeys,
+): Promise<Result<Answer, UserError>> {
+  const header = headers[ANSWER_SIGNATURE_HEADER]
+  if (header === undefined && status >= 300) return err(notTheGatewaysAnswer(status))
+  const signature = typeof header === 'string' ? decodeGatewayProof(header) : undefined
+  if (signature === undefined) return err(wrongGatewayKey())
+  const genuine = await keys.verify(signature, await answerTranscript({ proof, status, body }))
+  return genuine ? ok({ status, body }) : err(wrongGatewayKey())
 }
 
 const ClockRefusal = z.object({ code: z.literal('E_PROOF_EXPIRED'), time: z.int() })
@@ -50,10 +80,12 @@ const unexpected = (why: string): UserError =>
     exitCode: EXIT.unavailable,
   })
 
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString('utf8'))
-  } catch {
-    return undefined
-  }
-}
+/** Of its body nothing is shown: whoever wrote it is not the gateway. */
+const notTheGatewaysAnswer = (status: number): UserError =>
+  new UserError({
+    code: 'E_GATEWAY_UNREACHABLE',
+    message: 'the gateway cannot be reached',
+    why: `something before it answers with status ${status}, which the gateway has not signed`,
+    fix: "try again; if it stays so, ask whoever runs the gateway, and look for a proxy on this machine's way to it",
+    exitCode: EXIT.unavailable,
+  })

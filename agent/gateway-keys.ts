@@ -17,7 +17,8 @@ export class GatewayKeys {
   /** Whether the gateway signed this. A successor it announces is accepted from then on; a key that has followed ends the one before. */
   async verify(proof: GatewayProof, transcript: Uint8Array): Promise<boolean> {
     const keys = await verifyGateway(proof, transcript, this.#accepted)
-    if (keys === undefined) return false
+    // While this one was checked another may have brought the successor.
+    if (keys === undefined || !this.#accepted.includes(proof.key)) return false
     if (keys.join() !== this.#accepted.join()) {
       this.#save(keys)
       this.#accepted = keys

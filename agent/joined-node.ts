@@ -54,6 +54,7 @@ export async function openJoinedNode(
     node: state.node.id,
     fleet: state.node.fleet,
     keys,
+    gatewayKeys,
     clock: gatewayClock,
   })
   return { directory, state, keys, gatewayKeys, connection, gatewayClock, client }

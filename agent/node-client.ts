@@ -1,4 +1,4 @@
-/** A node's signed requests to its gateway. */
+/** A node's signed requests to its gateway. What answers is believed, also in a refusal, only if it has the gateway's signature for that request. */
 
 import { utf8 } from '../crypto/bytes.ts'
 import { openDelivery } from '../crypto/delivery.ts'
@@ -10,8 +10,9 @@ import { IdentityRotateReply } from '../protocol/http.ts'
 import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
 import { NodeSecretsReply } from '../protocol/secrets.ts'
-import { type Answer, parseAnswer, sendSigned } from './gateway-answer.ts'
+import { type Answer, authenticate, parseAnswer, sendSigned } from './gateway-answer.ts'
 import type { GatewayClock } from './gateway-clock.ts'
+import type { GatewayKeys } from './gateway-keys.ts'
 import type { NodeKeys } from './node-keys.ts'
 
 interface Options {
@@ -20,12 +21,15 @@ interface Options {
   /** The fleet this node joined. */
   readonly fleet: FleetId
   readonly keys: NodeKeys
+  readonly gatewayKeys: GatewayKeys
   readonly clock: GatewayClock
 }
 
 interface Proof {
   readonly headers: Record<string, string>
   readonly jti: string
+  /** All of it: what the gateway's answer must name. */
+  readonly jwt: string
 }
 
 const NOTHING = new Uint8Array()
@@ -89,8 +93,11 @@ export class NodeClient {
     const body = utf8(JSON.stringify(value))
     const proof = await this.#prove(signer, 'POST', path, body, now)
     const headers = { ...proof.headers, 'content-type': 'application/json' }
-    const answer = await this.#options.connection.request({ method: 'POST', path, headers, body })
-    return { answer, jti: proof.jti }
+    const { connection, gatewayKeys } = this.#options
+    const received = await connection.request({ method: 'POST', path, headers, body })
+    const answer = await authenticate(received, proof.jwt, gatewayKeys)
+    if (!answer.ok) throw answer.error
+    return { answer: answer.value, jti: proof.jti }
   }
 
   async #prove(
@@ -103,7 +110,7 @@ export class NodeClient {
     const { connection, node } = this.#options
     const { origin } = connection.url
     const { jwt, jti } = await signer.signProof({ node, origin, method, path, body }, now)
-    return { headers: { authorization: `${PROOF_SCHEME} ${jwt}` }, jti }
+    return { headers: { authorization: `${PROOF_SCHEME} ${jwt}` }, jti, jwt }
   }
 }
 

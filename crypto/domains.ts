@@ -12,6 +12,8 @@ export const DOMAIN = {
   session: 'claw-session v1',
   /** Gateway's signature over an enrolment's answer. */
   enrolment: 'claw-enrolment v1',
+  /** Gateway's signature over its answer to a node's signed request. */
+  answer: 'claw-answer v1',
   /** Gateway's signature over its next key. */
   successor: 'claw-successor v1',
 } as const

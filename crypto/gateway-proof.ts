@@ -4,10 +4,12 @@
  */
 
 import { type CryptoKey, importJWK } from 'jose'
-import type { GatewayProof } from '../protocol/frames.ts'
+import { GatewayProof } from '../protocol/frames.ts'
 import type { FleetId, GatewayKey, NodeId } from '../protocol/ids.ts'
-import { fromBase64Url, lengthPrefixed, toBase64Url } from './bytes.ts'
+import { parseJson } from '../protocol/json.ts'
+import { fromBase64Url, lengthPrefixed, toBase64Url, utf8 } from './bytes.ts'
 import { DOMAIN } from './domains.ts'
+import { bodyHash } from './identity.ts'
 
 /** What both ends know of a session that begins; signed, it can be neither replayed nor passed off as another node's. */
 export interface SessionTranscript {
@@ -45,6 +47,17 @@ export const enrolmentTranscript = (
       .flatMap((key) => [key, JSON.stringify(reply[key])]),
   )
 
+/** An answer to a request that a node has signed. */
+export interface ProvenAnswer {
+  /** The request's proof, all of it: an attacker can sign another with the same `jti` and be refused in earnest, but not this very JWT. */
+  readonly proof: string
+  readonly status: number
+  readonly body: Uint8Array
+}
+
+export const answerTranscript = async ({ proof, status, body }: ProvenAnswer): Promise<Uint8Array> =>
+  lengthPrefixed(DOMAIN.answer, await bodyHash(utf8(proof)), String(status), await bodyHash(body))
+
 const successorTranscript = (key: GatewayKey): Uint8Array => lengthPrefixed(DOMAIN.successor, key)
 
 export interface GatewaySigner {
@@ -77,6 +90,15 @@ export async function verifyGateway(
   if (proof.next === undefined) return [proof.key]
   const announced = await verify(proof.key, proof.next.signature, successorTranscript(proof.next.key))
   return announced ? [proof.key, proof.next.key] : undefined
+}
+
+/** The signature of an answer, as its header carries it. */
+export const encodeGatewayProof = (proof: GatewayProof): string => toBase64Url(utf8(JSON.stringify(proof)))
+
+/** Undefined if the header's text is anything else. */
+export function decodeGatewayProof(header: string): GatewayProof | undefined {
+  const bytes = fromBase64Url(header)
+  return bytes && GatewayProof.safeParse(parseJson(bytes)).data
 }
 
 async function sign(key: CryptoKey, message: Uint8Array): Promise<string> {

@@ -42,7 +42,10 @@ const MAX_MESSAGE_LENGTH = 256
 
 export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
-export type PushedFrame = Extract<GatewayFrame, { type: 'mesh' | 'signal' | 'ack' | 'rotate_identity' | 'secret_changed' }>
+export type PushedFrame = Extract<
+  GatewayFrame,
+  { type: 'mesh' | 'signal' | 'ack' | 'rotate_identity' | 'secret_changed' }
+>
 
 interface Options {
   readonly dialled: Dialled

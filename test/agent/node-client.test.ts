@@ -14,15 +14,15 @@ test('a secret is taken from the fleet that was joined only', async () => {
   gateway.secrets.set(name, { value: utf8('value'), allowed: true })
   const joined = await openJoinedNode(await joinedDirectory(gateway), systemClock)
   onTestFinished(() => joined.connection.close())
-  const { connection, keys, gatewayClock: clock, state } = joined
+  const { connection, keys, gatewayKeys, gatewayClock: clock, state } = joined
   const { id: node, fleet } = state.node
 
-  const client = new NodeClient({ connection, node, keys, clock, fleet })
+  const client = new NodeClient({ connection, node, keys, gatewayKeys, clock, fleet })
   const secrets = await client.fetchSecrets([name])
   expect(secrets.get(name)?.expose()).toEqual(utf8('value'))
 
   // Sealed as it should be, only for a fleet that is not the one this node joined.
   const elsewhere = FleetId.parse('b'.repeat(26))
-  const stranger = new NodeClient({ connection, node, keys, clock, fleet: elsewhere })
+  const stranger = new NodeClient({ connection, node, keys, gatewayKeys, clock, fleet: elsewhere })
   await expect(stranger.fetchSecrets([name])).rejects.toMatchObject({ code: 'E_GATEWAY_ANSWER' })
 })

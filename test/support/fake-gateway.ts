@@ -30,6 +30,14 @@ import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '.
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey, SecretName } from '../../protocol/ids.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
 import {
+  type FakeAnswer,
+  jsonAnswer,
+  problemAnswer,
+  sendAnswer,
+  sendRefusal,
+  signAnswer,
+} from './fake-answers.ts'
+import {
   FakeProofs,
   type ProvenRequest,
   type VerifiedEnrolment,
@@ -65,6 +73,8 @@ export class FakeGateway {
   lostAnswers = 0
   /** Who signs as the gateway; an impostor has a key of their own. */
   signer: GatewaySigner
+  /** What becomes of a signed answer on its way to the node, in the hands of whoever is in between. */
+  onTheWay: (answer: FakeAnswer) => FakeAnswer = (answer) => answer
   /** Identity keys in force, by node. */
   readonly identities = new Map<string, IdentityKey>()
   now: () => number = () => Date.now()
@@ -160,21 +170,32 @@ export class FakeGateway {
     const body = await readBody(request)
     const route = `${request.method} ${request.url}`
     this.requests.push(route)
-    if (route === 'POST /v1/enrol') return this.#enrol(request, response, body)
-    if (route === 'POST /v1/node/secrets') return this.#deliver(request, response, body)
-    if (route === 'POST /v1/node/identity') return this.#rotate(request, response, body)
-    this.#refuse(response, 'E_NOT_FOUND')
+    const answer = await this.#answer(route, request, body)
+    if (answer === undefined) response.destroy()
+    else sendAnswer(response, await this.#signed(answer, request))
   }
 
-  async #enrol(request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
+  /** Undefined if the answer is lost on its way. */
+  #answer(
+    route: string,
+    request: IncomingMessage,
+    body: Uint8Array,
+  ): Promise<FakeAnswer | undefined> | FakeAnswer {
+    if (route === 'POST /v1/enrol') return this.#enrol(request, body)
+    if (route === 'POST /v1/node/secrets') return this.#deliver(request, body)
+    if (route === 'POST /v1/node/identity') return this.#rotate(request, body)
+    return this.#refusal('E_NOT_FOUND')
+  }
+
+  async #enrol(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
     const [, token = ''] = (request.headers.authorization ?? '').split(' ')
     const { request: jws } = EnrolBody.parse(parse(body))
     const enrolment = await verifyEnrolment(jws, { token, origins: this.#origins, now: this.now() })
-    if (!enrolment.ok) return this.#refuse(response, enrolment.error)
+    if (!enrolment.ok) return this.#refusal(enrolment.error)
     const node = await this.#record(enrolment.value)
-    if (this.lostAnswers-- > 0) return void response.destroy()
+    if (this.lostAnswers-- > 0) return undefined
     const transcript = enrolmentTranscript(await bodyHash(Buffer.from(jws)), node)
-    answer(response, 201, { ...node, gateway: await signAsGateway(this.signer, transcript) })
+    return jsonAnswer(201, { ...node, gateway: await signAsGateway(this.signer, transcript) })
   }
 
   async #record({ identity, seal, name }: VerifiedEnrolment): Promise<Omit<EnrolReply, 'gateway'>> {
@@ -199,16 +220,16 @@ export class FakeGateway {
     return reply
   }
 
-  async #deliver(request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
+  async #deliver(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer> {
     const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
-    if (!proof.ok) return this.#refuse(response, proof.error)
+    if (!proof.ok) return this.#refusal(proof.error)
     const sealTo = this.#sealing.get(proof.value.sub)
-    if (sealTo === undefined) return this.#refuse(response, 'E_NODE_UNKNOWN')
+    if (sealTo === undefined) return this.#refusal('E_NODE_UNKNOWN')
     const items = []
     for (const { name } of NodeSecretsBody.parse(parse(body)).secrets) {
       const secret = this.secrets.get(name)
-      if (secret === undefined) return this.#refuse(response, 'E_SECRET_NOT_FOUND')
-      if (!secret.allowed) return this.#refuse(response, 'E_SECRET_DENIED')
+      if (secret === undefined) return this.#refusal('E_SECRET_NOT_FOUND')
+      if (!secret.allowed) return this.#refusal('E_SECRET_DENIED')
       const value = SecretBytes.take(new Uint8Array(secret.value))
       const binding = {
         fleet: this.fleet,
@@ -218,21 +239,21 @@ export class FakeGateway {
       }
       items.push({ name, version: 1, class: 'managed', sealed: await sealDelivery(sealTo, value, binding) })
     }
-    answer(response, 200, { fleet: this.fleet, items })
+    return jsonAnswer(200, { fleet: this.fleet, items })
   }
 
-  async #rotate(request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
+  async #rotate(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
     const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
-    if (!proof.ok) return this.#refuse(response, proof.error)
+    if (!proof.ok) return this.#refusal(proof.error)
     const { sub: node } = proof.value
     const { request: jws } = IdentityRotateBody.parse(parse(body))
     const identity = await verifyRotation(jws, { node, origins: this.#origins })
-    if (identity === undefined) return this.#refuse(response, 'E_ENROL_INVALID')
+    if (identity === undefined) return this.#refusal('E_ENROL_INVALID')
     if (this.identities.get(node) !== identity && !this.rotationAsked)
-      return this.#refuse(response, 'E_ROTATION_NOT_ASKED')
+      return this.#refusal('E_ROTATION_NOT_ASKED')
     this.identities.set(node, identity)
-    if (this.lostAnswers-- > 0) return void response.destroy()
-    answer(response, 200, { identity })
+    if (this.lostAnswers-- > 0) return undefined
+    return jsonAnswer(200, { identity })
   }
 
   async #sawOurCertificate(session: FakeSession, register: RegisterFrame): Promise<boolean> {
@@ -246,14 +267,9 @@ export class FakeGateway {
     const proof = await this.#proofs.verify(this.#proven(request, new Uint8Array()), this.identities)
     const code = this.refusal?.code ?? (proof.ok ? undefined : proof.error)
     if (code !== undefined || !proof.ok) {
-      const headers = Object.entries(this.refusal?.headers ?? {}).map(
-        ([name, value]) => `${name}: ${value}\r\n`,
-      )
-      const body = JSON.stringify(this.#problem(code ?? 'E_INTERNAL'))
-      const start = `HTTP/1.1 ${ERRORS[code ?? 'E_INTERNAL'].status} Refused\r\nconnection: close\r\n`
-      return void socket.end(
-        `${start}${headers.join('')}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-      )
+      const refusal = this.#refusal(code ?? 'E_INTERNAL')
+      const headers = { ...refusal.headers, ...this.refusal?.headers }
+      return sendRefusal(socket, await this.#signed({ ...refusal, headers }, request))
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
       const session = new FakeSession(webSocket, proof.value)
@@ -280,13 +296,12 @@ export class FakeGateway {
     }
   }
 
-  #refuse(response: ServerResponse, code: ErrorCode): void {
-    answer(response, ERRORS[code].status, this.#problem(code))
+  async #signed(answer: FakeAnswer, { headers }: IncomingMessage): Promise<FakeAnswer> {
+    return this.onTheWay(await signAnswer(answer, headers.authorization, this.signer))
   }
 
-  #problem(code: ErrorCode) {
-    const { status, title } = ERRORS[code]
-    return { type: 'about:blank', title, status, code, requestId: 'req_test', time: this.now() }
+  #refusal(code: ErrorCode): FakeAnswer {
+    return problemAnswer(code, this.now())
   }
 }
 
@@ -294,10 +309,6 @@ export class FakeGateway {
 export async function createSigner(next?: GatewayKey): Promise<GatewaySigner> {
   const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519' })
   return { key: GatewayKey.parse((await exportJWK(publicKey)).x), privateKey, next }
-}
-
-function answer(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
 async function readBody(request: IncomingMessage): Promise<Uint8Array> {
