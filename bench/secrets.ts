@@ -105,6 +105,6 @@ async function rotations(
 }
 
 async function write(gateway: EmbeddedGateway, value: string): Promise<number> {
-  const policy = { allowTags: ['bench'], allowNodes: [] }
-  return (await gateway.admin.putSecret(SECRET, Buffer.from(value), policy)).version
+  const readers = { tags: ['bench'], nodes: [] }
+  return (await gateway.admin.putSecret(SECRET, Buffer.from(value), { readers })).version
 }
