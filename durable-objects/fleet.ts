@@ -24,7 +24,9 @@ import {
   Tags,
   type WireGuardKey,
 } from '../protocol/ids.ts'
+import { MAX_TAGS } from '../protocol/limits.ts'
 import type { MeshPosition } from '../protocol/mesh.ts'
+import { changeTags, type TagChange } from '../protocol/node-tags.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { mightRead, type StoredPolicy } from '../protocol/secret-policy.ts'
 import { allShardNames, shardName } from '../protocol/shard.ts'
@@ -167,6 +169,25 @@ export class Fleet extends DurableObject<Env> {
       this.#changed(id, node.mesh)
     })
     await this.#settle(id)
+  }
+
+  /** Which secrets the node may read follows from its tags: its shard has forgotten the old ones when this returns. */
+  async setTags(id: NodeId, change: TagChange): Promise<Result<Tags, Refusal>> {
+    const node = this.node(id)
+    if (node === undefined || node.removed) return err(refusal('E_NODE_NOT_FOUND'))
+    const tags = changeTags(node.tags, change)
+    if (tags.length > MAX_TAGS) return err(refusal('E_TOO_MANY_TAGS'))
+    const text = JSON.stringify(tags)
+    if (text !== JSON.stringify(node.tags)) {
+      this.#sql.transaction(() => {
+        this.#sql.run('UPDATE nodes SET tags = ? WHERE id = ?', text, id)
+        if (node.mesh) this.#log.append(id)
+      })
+      if (node.mesh) void this.#fanout.changed({ urgent: false })
+    }
+    // Also when nothing has changed: it may be the second try of one whose shard did not answer.
+    await this.#callShardOf(id, (shard) => shard.forget(id))
+    return ok(tags)
   }
 
   /** Lets the node change its identity key, and asks it to, now or when it is next here. */

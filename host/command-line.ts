@@ -23,11 +23,14 @@ interface CommandDefinition<O extends OptionSpecs, P extends string, Q extends s
   readonly positionals?: readonly P[]
   /** Names of the arguments after those, which may be left out from the last on. */
   readonly optional?: readonly Q[]
+  /** Further words, which are no flags although they may begin with `-`: those that match, and what the help calls them. */
+  readonly words?: { readonly name: string; readonly pattern: RegExp }
   /** What the words after `--` are called; without it there must be none. */
   readonly rest?: string
   run(input: {
     readonly options: OptionValues<O>
     readonly positionals: Readonly<Record<P, string> & Partial<Record<Q, string>>>
+    readonly words: readonly string[]
     readonly rest: readonly string[]
     // biome-ignore lint/suspicious/noConfusingVoidType: a command that ends well need not return anything
   }): Promise<number | void> | number | void
@@ -39,7 +42,7 @@ export function defineCommand<
   const P extends string = never,
   const Q extends string = never,
 >(definition: CommandDefinition<O, P, Q>): Command {
-  const { name, aliases = [], summary, positionals = [], optional = [], rest } = definition
+  const { name, aliases = [], summary, positionals = [], optional = [], words, rest } = definition
   const specs = definition.options ?? ({} as O)
   return {
     name,
@@ -48,13 +51,19 @@ export function defineCommand<
     async execute(args, path) {
       const { before, after } = splitRest(args)
       if (asksForHelp(before)) {
-        const words = [...positionals, ...optional.map((word) => `[${word}]`)]
-        return show(commandHelp(path, { ...definition, options: specs, positionals: words }))
+        const named = [...positionals, ...optional.map((word) => `[${word}]`)]
+        if (words !== undefined) named.push(words.name)
+        return show(commandHelp(path, { ...definition, options: specs, positionals: named }))
       }
-      const read = readOptions(specs, before)
+      const isWord = (arg: string): boolean => words?.pattern.test(arg) === true
+      const read = readOptions(
+        specs,
+        before.filter((arg) => !isWord(arg)),
+      )
       const input = {
         options: read.options,
         positionals: nameArguments(positionals, optional, read.positionals, path),
+        words: before.filter(isWord),
         rest: checkRest(rest, after, path),
       }
       return (await definition.run(input)) ?? undefined

@@ -95,6 +95,7 @@ export const ERRORS = {
 
   // nodes, secrets
   E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },
+  E_TOO_MANY_TAGS: { status: 400, title: 'A node has at most 32 tags.' },
   E_SECRET_NAME: {
     status: 400,
     title:

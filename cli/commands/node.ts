@@ -3,6 +3,8 @@ import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, fields, printJson, printJsonList, table } from '../../host/output.ts'
 import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
+import { MAX_TAGS } from '../../protocol/limits.ts'
+import { TagChange } from '../../protocol/node-tags.ts'
 import { confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 
@@ -26,6 +28,26 @@ const show = defineCommand({
     const node = await withGateway(options, (client) => client.node(positionals.NAME))
     if (options.output === 'json') return printJson(node)
     process.stdout.write(describe(node, new Date()))
+  },
+})
+
+const tag = defineCommand({
+  name: 'tag',
+  summary: 'Give a node tags with +TAG, and take tags away with -TAG',
+  details: `For instance: claw node tag gpu-7 +training -staging. Policies of secrets know nodes by their tags; a tag that is taken away
+ends what it allowed with the next request. With --set the node has the tags so named and no others.`,
+  positionals: ['NAME'],
+  words: { name: '[+TAG | -TAG]...', pattern: /^[+-][a-z0-9][a-z0-9_.:-]*$/ },
+  options: {
+    set: { type: 'string', value: 'TAG', multiple: true, help: 'this tag instead of those there are' },
+    ...connectionOptions,
+  },
+  async run({ options, positionals: { NAME }, words }) {
+    const change = tagChange(words, options.set)
+    const { tags } = await withGateway(options, (client) => client.tagNode(NAME, change))
+    process.stderr.write(
+      `node ${NAME} has ${tags.length === 0 ? 'no tags' : `the tags ${tags.join(', ')}`}\n`,
+    )
   },
 })
 
@@ -88,8 +110,19 @@ export const nodeCommands = defineGroup({
   name: 'node',
   plural: 'nodes',
   summary: 'The machines of the fleet',
-  commands: [ls, show, rm, quarantine, release, rotateIdentity],
+  commands: [ls, show, tag, rm, quarantine, release, rotateIdentity],
 })
+
+function tagChange(words: readonly string[], set: readonly string[]): TagChange {
+  if (words.length + set.length === 0) throw usageError('no tag is named', 'claw node tag NAME +TAG -TAG')
+  if (words.length > 0 && set.length > 0) throw usageError('--set leaves nothing for +TAG and -TAG to change')
+  const signed = (sign: string) => words.filter((word) => word[0] === sign).map((word) => word.slice(1))
+  const change = TagChange.safeParse(set.length > 0 ? set : { add: signed('+'), remove: signed('-') })
+  if (change.success) return change.data
+  throw usageError(
+    `each tag is 1 to 63 of a-z 0-9 _ . : -, at most ${MAX_TAGS}, and either given or taken away`,
+  )
+}
 
 const nodeTable = (nodes: readonly NodeItem[], now: Date): string =>
   table(nodes, [

@@ -51,6 +51,17 @@ const find = defineCommand({
   },
 })
 
+const change = defineCommand({
+  name: 'change',
+  summary: 'Changes things',
+  positionals: ['NAME'],
+  words: { name: '[+X | -X]...', pattern: /^[+-][a-z]+$/ },
+  options: { yes: { type: 'boolean', help: 'no questions' } },
+  run: (input) => {
+    seen = input
+  },
+})
+
 const program = defineGroup({
   name: 'prog',
   summary: 'A program.',
@@ -59,7 +70,7 @@ const program = defineGroup({
       name: 'thing',
       plural: 'things',
       summary: 'Things',
-      commands: [show, ls, find],
+      commands: [show, ls, find, change],
     }),
     defineCommand({
       name: 'exec',
@@ -88,6 +99,7 @@ test('flags are typed, have defaults and stand anywhere', async () => {
   expect(seen).toEqual({
     positionals: { NAME: 'name' },
     options: { tag: ['a', 'b'], ttl: '10m', file: undefined, yes: true, output: 'json' },
+    words: [],
     rest: [],
   })
   await run('thing show name')
@@ -165,4 +177,20 @@ test('arguments that may be left out are undefined, are shown in brackets, and a
   await expect(program.execute(['thing', 'find', 'a', 'b', 'c', 'd'], 'prog')).rejects.toThrow('"d"')
   await program.execute(['thing', 'find', '--help'], 'prog')
   expect(printed).toContain('usage: prog thing find NAME [FOLDER] [DEPTH]')
+})
+
+test('words of a form are no flags, though they begin with a dash', async () => {
+  await run('thing change +a -b name --yes +c')
+  expect(seen).toMatchObject({
+    positionals: { NAME: 'name' },
+    words: ['+a', '-b', '+c'],
+    options: { yes: true },
+  })
+  await run('thing change name')
+  expect(seen).toMatchObject({ words: [] })
+  expect((await failure('thing change name +A')).message).toContain('+A')
+  expect((await failure('thing change name -1')).message).toContain('-1')
+  expect((await failure('thing show name -b')).message).toContain('-b')
+  await run('thing change --help')
+  expect(printed).toContain('usage: prog thing change NAME [+X | -X]... [--yes]')
 })

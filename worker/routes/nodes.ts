@@ -5,10 +5,11 @@ import type { NodeRecord } from '../../durable-objects/fleet.ts'
 import type { Presence } from '../../durable-objects/sessions.ts'
 import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
 import { NodeName } from '../../protocol/ids.ts'
+import { NodePatchBody, tagFacts } from '../../protocol/node-tags.ts'
 import { shardName } from '../../protocol/shard.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
-import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
+import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 import { callFleet } from '../objects.ts'
 import { nextCursor, readPage } from '../page.ts'
@@ -23,6 +24,21 @@ export const nodeRoutes = new Hono<GatewayEnv>()
   .get('/:name', async (c) => {
     const [item] = await withPresence(c, [await findNode(c)])
     if (item === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
+    return c.json(item)
+  })
+  .patch('/:name', requireRole('operator'), async (c) => {
+    const node = await findNode(c)
+    const { tags: change } = await readJson(c, NodePatchBody)
+    const entry = {
+      actor: c.var.actor,
+      action: 'node.tag',
+      target: `node:${node.id}`,
+      detail: tagFacts(change),
+    }
+    await audit(c, entry)
+    const tags = await callFleet(c, (fleet) => fleet.setTags(node.id, change))
+    if (!tags.ok) await audit(c, { ...entry, outcome: 'failed', reason: tags.error.code })
+    const [item] = await withPresence(c, [{ ...node, tags: orRefuse(tags) }])
     return c.json(item)
   })
   .delete('/:name', requireRole('operator'), async (c) => {

@@ -1,0 +1,61 @@
+/** `claw node tag` against a gateway that really runs, and a node that has really joined. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { claw, type Finished, openGateway, type RunningGateway } from '../support/claw.ts'
+import { clawnode } from '../support/clawnode.ts'
+
+let home: string
+let gateway: RunningGateway
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), 'claw-'))
+  gateway = await openGateway(join(home, '.claw'))
+  return async () => {
+    await gateway.dispose()
+    rmSync(home, { recursive: true })
+  }
+})
+
+const run = (...args: readonly string[]): Promise<Finished> => claw(args, { env: gateway.env })
+const tag = (...words: readonly string[]): Promise<Finished> => run('node', 'tag', 'gpu-1', ...words)
+
+async function tags(): Promise<readonly string[]> {
+  return JSON.parse((await run('node', 'show', 'gpu-1', '-o', 'json')).stdout).tags
+}
+
+test('tag gives, takes away and replaces', async () => {
+  const { stdout: token } = await run('token', 'create', '--tag', 'joined')
+  const place = ['--gateway', gateway.url, '--ca', gateway.ca, '--dir', join(home, 'node')]
+  const joined = await clawnode(['join', ...place, '--token-file', '-', '--name', 'gpu-1'], { input: token })
+  expect(joined.code, joined.stderr).toBe(0)
+
+  expect(await tag('+training', '-joined', '+zone:eu.1')).toMatchObject({
+    code: 0,
+    stdout: '',
+    stderr: 'node gpu-1 has the tags training, zone:eu.1\n',
+  })
+  expect((await tag('-o', '-training', '+o')).stderr).toContain('either given or taken away')
+  expect((await tag('+o', '+h')).code).toBe(0)
+  expect((await tag('-o', '--gateway', gateway.url)).stderr).toBe(
+    'node gpu-1 has the tags training, zone:eu.1, h\n',
+  )
+  expect((await tag('--set', 'only')).code).toBe(0)
+  expect(await tags()).toEqual(['only'])
+  expect((await tag('-only')).stderr).toBe('node gpu-1 has no tags\n')
+})
+
+test.each([
+  [[], 'no tag is named'],
+  [['+a', '--set', 'b'], '--set leaves nothing'],
+  [['+a', '-a'], 'either given or taken away'],
+  [['--set', 'Not A Tag'], 'each tag is'],
+  [['+Upper'], '+Upper'],
+  [['bare'], 'bare'],
+])('tag %j is refused before anything is asked', async (words, message) => {
+  const asked = await claw(['node', 'tag', 'gpu-1', ...words], {
+    env: { ...gateway.env, CLAW_GATEWAY: 'https://127.0.0.1:1' },
+  })
+  expect(asked).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(message) })
+})
