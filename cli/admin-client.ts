@@ -18,20 +18,7 @@ import {
   TokenList,
 } from '../protocol/http.ts'
 import type { NodePatchBody } from '../protocol/node-tags.ts'
-import {
-  KeyringReply,
-  SecretDetail,
-  type SecretExplainBody,
-  SecretExplainReply,
-  type SecretItem,
-  SecretList,
-  type SecretPatchBody,
-  type SecretReadBody,
-  SecretReadReply,
-  SecretRecipients,
-  type SecretSealedBody,
-  SecretVersionList,
-} from '../protocol/secrets.ts'
+import { SecretItem, SecretList, SecretReadReply } from '../protocol/secrets.ts'
 
 const Nothing = z.undefined()
 
@@ -74,6 +61,10 @@ export class AdminClient {
     return this.#call(NodeItem, 'GET', `/v1/nodes/${encodeURIComponent(name)}`)
   }
 
+  tagNode(name: string, tags: NodePatchBody['tags']): Promise<NodeItem> {
+    return this.#call(NodeItem, 'PATCH', `/v1/nodes/${encodeURIComponent(name)}`, json({ tags }))
+  }
+
   removeNode(name: string) {
     return this.#call(Nothing, 'DELETE', `/v1/nodes/${encodeURIComponent(name)}`)
   }
@@ -96,10 +87,6 @@ export class AdminClient {
     value: Uint8Array,
     policy: { readonly allowTags: readonly string[]; readonly allowNodes: readonly string[] },
   ) {
-  tagNode(name: string, tags: NodePatchBody['tags']): Promise<NodeItem> {
-    return this.#call(NodeItem, 'PATCH', `/v1/nodes/${encodeURIComponent(name)}`, json({ tags }))
-  }
-
     const query = new URLSearchParams([
       ...policy.allowTags.map((tag) => ['allow-tag', tag] as [string, string]),
       ...policy.allowNodes.map((node) => ['allow-node', node] as [string, string]),
