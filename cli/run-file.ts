@@ -25,6 +25,8 @@ const RunFile = z.object({
   /** Unknown while it starts. */
   workerd: ProcessIdentity.optional(),
   url: z.string().optional(),
+  /** How often it was told to read its files again, and why it did not take them the last time. */
+  reload: z.object({ count: z.int().positive(), refused: z.string().optional() }).optional(),
   ca: z.string(),
   adminTokenFile: z.string(),
 })
@@ -116,7 +118,7 @@ export class DirectoryClaim {
   }
 
   /** Writes down what is known by now. */
-  note(change: Pick<RunFile, 'workerd' | 'url'>): void {
+  note(change: Pick<RunFile, 'workerd' | 'url' | 'reload'>): void {
     if (!this.#lock.isOpen) return
     this.#content = { ...this.#content, ...change }
     writeRunFile(this.#directory, this.#content)

@@ -31,6 +31,11 @@ export class Keyring {
     return keys.has(parsed.data.active) ? new Keyring(parsed.data.active, keys) : undefined
   }
 
+  /** Ascending. */
+  get versions(): number[] {
+    return [...this.#keys.keys()].sort((a, b) => a - b)
+  }
+
   /** Undefined if this version was retired. */
   key(version: number): SecretBytes | undefined {
     return this.#keys.get(version)

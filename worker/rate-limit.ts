@@ -20,14 +20,21 @@ export function limitRefusals(c: GatewayContext): void {
     throw new RefusedError('E_RATE_LIMITED')
 }
 
-/** IPv4 by /24, IPv6 by /48. Only Cloudflare's own header is to be believed, and only where Cloudflare has set it. */
+/** IPv4 by /24, IPv6 by /48. */
 function addressPrefix(c: GatewayContext): string | undefined {
-  if (!c.var.config.behindCloudflare) return undefined
-  const address = c.req.header('cf-connecting-ip')
+  const address = clientAddress(c)
   if (address === undefined) return undefined
   return address.includes(':')
     ? address.split(':').slice(0, 3).join(':')
     : address.split('.').slice(0, 3).join('.')
+}
+
+/** From whoever accepted the connection: Cloudflare sets this header itself; the embedded gateway's socket takes it from a client, and has `cf` alone. */
+function clientAddress(c: GatewayContext): string | undefined {
+  if (c.var.config.behindCloudflare) return c.req.header('cf-connecting-ip')
+  const peer = c.req.raw.cf?.['clientIp']
+  // `address:port`. A socket for both families shows IPv4 as IPv6 (RFC 4291, section 2.5.5.2).
+  return typeof peer === 'string' ? peer.replace(/:\d+$/, '').replace(/^\[(?:::ffff:)?|\]$/g, '') : undefined
 }
 
 function take(

@@ -7,11 +7,11 @@ import { rotateAdminToken } from '../up/key-files.ts'
 const rotate = defineCommand({
   name: 'rotate',
   summary: 'Make a new admin token in place of the old one',
-  details: 'Until `claw up` is restarted the gateway takes the old one, which is no longer on disk here.',
+  details: 'Until `claw up` gets SIGHUP it takes the old one, which is no longer on disk here.',
   options: { dir: directoryOption },
   run({ options }) {
     const path = rotateAdminToken(resolve(options.dir))
-    process.stderr.write(`${path} is new; restart \`claw up\`, which makes the old token void\n`)
+    process.stderr.write(`${path} is new; SIGHUP to \`claw up\` makes the old token void\n`)
   },
 })
 

@@ -7,11 +7,12 @@ import { announceGatewayKey, rotateGatewayKey } from '../up/gateway-key.ts'
 const announce = defineCommand({
   name: 'announce',
   summary: 'Make the next key, which nodes learn whenever they connect',
-  details: 'It is announced from the next start of `claw up`. Making it twice makes it once.',
+  details:
+    'It is announced from the next SIGHUP to `claw up`, or its next start. Making it twice makes it once.',
   options: { dir: directoryOption },
   run({ options }) {
     const key = announceGatewayKey(resolve(options.dir))
-    process.stderr.write('the next key is made; restart `claw up` to announce it\n')
+    process.stderr.write('the next key is made; SIGHUP has `claw up` announce it\n')
     process.stdout.write(`${key}\n`)
   },
 })
@@ -25,7 +26,7 @@ must join again. Join tokens that were made before are void.`,
   run({ options }) {
     const key = rotateGatewayKey(resolve(options.dir))
     process.stderr.write(
-      'the key is in force when `claw up` is restarted; the old one is kept as gateway-old.jwk\n',
+      'the key is in force from the next SIGHUP to `claw up`; the old one is kept as gateway-old.jwk\n',
     )
     process.stdout.write(`${key}\n`)
   },

@@ -1,14 +1,14 @@
 /** `claw up` on the command line. */
-import { once } from 'node:events'
 import { defineCommand } from '../../host/command-line.ts'
 import { directoryOption } from '../run-file.ts'
+import { listenForSignals } from '../up/signals.ts'
 import type { Ready } from '../up/up.ts'
 
 export const upCommand = defineCommand({
   name: 'up',
   summary: 'Run the gateway on this machine',
   details: `The first run makes a CA, a server certificate, the keys and an admin token in the directory, all readable by
-you alone; later runs use them again. Only this machine is served unless --host says otherwise.`,
+you alone; later runs use them again. Only this machine is served unless --host says otherwise. SIGHUP has it read its files again.`,
   options: {
     dir: directoryOption,
     host: {
@@ -30,17 +30,16 @@ you alone; later runs use them again. Only this machine is served unless --host 
     // Loaded here, because no other command needs the runtime.
     const { up } = await import('../up/up.ts')
     const port = /^[0-9]+$/.test(options.port) ? Number(options.port) : Number.NaN
-    const stopSignal = nextStopSignal()
-    const { stop, ...ready } = await up({ dir: options.dir, host: options.host, port, names: options.name })
-    process.stdout.write(options.json ? `${JSON.stringify(ready)}\n` : welcome(ready))
-    await stopSignal
-    await stop()
+    const signals = listenForSignals()
+    const gateway = await up({ dir: options.dir, host: options.host, port, names: options.name })
+    try {
+      process.stdout.write(options.json ? `${JSON.stringify(gateway.ready)}\n` : welcome(gateway.ready))
+      while ((await signals.next()) === 'reload') await gateway.reload()
+    } finally {
+      await gateway.stop()
+    }
   },
 })
-
-/** Listens from before the start, so that a signal during it is obeyed after it. A second signal ends the process at once. */
-const nextStopSignal = (): Promise<unknown> =>
-  Promise.race((['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal)))
 
 const welcome = ({ url, ca, fingerprint, adminTokenFile }: Ready): string => `The gateway serves ${url}
 

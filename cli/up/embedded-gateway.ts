@@ -1,14 +1,15 @@
 /** Runs the Worker in workerd on this machine, through Miniflare's API, in place of Cloudflare's network. */
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Miniflare as MiniflareClass, MiniflareOptions } from 'miniflare'
+import type { Miniflare as MiniflareClass } from 'miniflare'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { bundleWorker } from './bundle.ts'
 import { applyMigrations } from './migrations.ts'
-import { findChild, type ProcessIdentity } from './processes.ts'
+import { miniflareOptions } from './miniflare-options.ts'
+import { ChildWatch, type ProcessIdentity } from './processes.ts'
 import { inCheckout, readWorkerConfig, type WorkerConfig } from './worker-config.ts'
 
+/** Around the `main` of wrangler.toml. */
+const ENTRY = 'worker/embedded.ts'
 const SWEEP_INTERVAL_MS = 60_000
-const CHILD_POLL_MS = 10
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export interface GatewayOptions {
@@ -20,13 +21,20 @@ export interface GatewayOptions {
   /** Where databases are kept; an absolute path. */
   readonly stateDirectory: string
   readonly log: (line: string) => void
-  /** Told as soon as there is one, again when a crashed one was replaced. */
+  /** Told as soon as there is one, and again of each that takes its place. */
   readonly onWorkerd: (workerd: ProcessIdentity) => void
   /** Another Worker than the project's, for tests. */
   readonly entry?: string
 }
 
+export type ReloadableOptions = Pick<GatewayOptions, 'tls' | 'bindings'>
+
 export interface EmbeddedGateway {
+  /**
+   * Starts workerd anew with these, at the same address. Sessions are cut, and come back by themselves.
+   * @throws UserError if it serves as before; anything else means that it serves no longer.
+   */
+  reload(changed: ReloadableOptions): Promise<void>
   stop(): Promise<void>
 }
 
@@ -34,7 +42,7 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   // Miniflare would ask the network for sample request metadata.
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
   const config = readWorkerConfig()
-  const bundling = bundleWorker(options.entry ?? inCheckout(config.main))
+  const bundling = bundleWorker(options.entry ?? inCheckout(ENTRY))
   const [{ Log, LogLevel, Miniflare }, script] = await Promise.all([import('miniflare'), bundling])
 
   /** Miniflare's writes to standard output, which is for data. */
@@ -44,67 +52,49 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
     }
   }
   const log = new StandardErrorLog(LogLevel.WARN)
-  const miniflare = withoutItsSignalHandlers(
-    () => new Miniflare({ ...miniflareOptions(options, config, script), log }),
-  )
+  const child = new ChildWatch('workerd', options.onWorkerd)
+  const settings = (current: GatewayOptions) => ({
+    ...miniflareOptions(current, config, script),
+    log,
+    unsafeHandleRuntimeRestart: () => child.report(Promise.resolve()),
+  })
+  const miniflare = withoutItsSignalHandlers(() => new Miniflare(settings(options)))
   const started = ready(miniflare, options)
-  await Promise.all([started, reportChild(options, started)])
+  await Promise.all([started, child.report(started)])
 
   await applyMigrations(
     await miniflare.getD1Database(config.d1_databases[0].binding),
     inCheckout(config.d1_databases[0].migrations_dir),
   )
-  const sweeping = setInterval(() => void runCron(miniflare, config, options), SWEEP_INTERVAL_MS)
+
+  let inForce = options
+  let isReloading = false
+  const apply = async (next: GatewayOptions): Promise<void> => {
+    const restarted = miniflare.setOptions(settings(next))
+    await Promise.all([restarted, child.report(restarted)])
+    inForce = next
+  }
+  const sweeping = setInterval(() => {
+    if (!isReloading) void runCron(miniflare, config, options)
+  }, SWEEP_INTERVAL_MS)
   return {
+    async reload(changed) {
+      const before = inForce
+      isReloading = true
+      try {
+        await apply({ ...before, ...changed })
+      } catch (error) {
+        await apply(before)
+        throw notTaken(error)
+      } finally {
+        isReloading = false
+      }
+    },
     async stop() {
       clearInterval(sweeping)
       await miniflare.dispose()
     },
   }
-}
-
-function miniflareOptions(options: GatewayOptions, config: WorkerConfig, script: string): MiniflareOptions {
-  return {
-    host: options.host,
-    port: options.port,
-    httpsKey: options.tls.key,
-    httpsCert: options.tls.chain,
-    cf: false,
-    logRequests: false,
-    enableDevRegistry: false,
-    telemetry: { enabled: false },
-    resourcePersistencePath: options.stateDirectory,
-    handleStructuredLogs: ({ level, message }) => options.log(`${level}: ${message}`),
-    unsafeHandleRuntimeRestart: () => reportChild(options, Promise.resolve()),
-    workers: [
-      {
-        config: {
-          name: config.name,
-          compatibilityDate: config.compatibility_date,
-          compatibilityFlags: config.compatibility_flags,
-          manifest: { mainModule: 'index.js', modules: { 'index.js': { type: 'esm', contents: script } } },
-          exports: config.exports,
-          env: environment(options, config),
-        },
-        dev: { unsafeRegisterWorker: false },
-      },
-    ],
-  }
-}
-
-type Environment = NonNullable<MiniflareOptions['workers'][number]['config']['env']>
-
-function environment(options: GatewayOptions, config: WorkerConfig): Environment {
-  const env: Environment = {}
-  for (const [name, value] of Object.entries({ ...config.vars, ...options.bindings }))
-    env[name] = { type: 'text', value }
-  for (const { name, class_name } of config.durable_objects.bindings) {
-    env[name] = { type: 'durable-object', worker: config.name, exportName: class_name }
-  }
-  for (const { binding, database_name } of config.d1_databases)
-    env[binding] = { type: 'd1', id: database_name }
-  for (const { binding } of config.kv_namespaces) env[binding] = { type: 'kv', id: binding }
-  return env
 }
 
 /** Miniflare's own handlers end the process with 128 + n before anything is put away. */
@@ -133,22 +123,6 @@ async function ready(miniflare: MiniflareClass, { host, port }: GatewayOptions):
   }
 }
 
-/** Looks from the start, so that even a `kill -9` before it serves leaves nothing behind that cannot be found. */
-async function reportChild({ onWorkerd }: GatewayOptions, started: Promise<unknown>): Promise<void> {
-  let waiting = true
-  void started
-    .catch(() => {})
-    .then(() => {
-      waiting = false
-    })
-  for (;;) {
-    const workerd = findChild('workerd')
-    if (workerd !== undefined) return onWorkerd(workerd)
-    if (!waiting) return
-    await sleep(CHILD_POLL_MS)
-  }
-}
-
 interface ScheduledWorker {
   scheduled(options: { readonly cron: string }): Promise<unknown>
 }
@@ -167,3 +141,11 @@ async function runCron(
     log(`error: the sweep failed: ${error instanceof Error ? error.message : String(error)}`)
   }
 }
+
+/** The reason may hold what a key file holds: it stays here. */
+const notTaken = (error: unknown): UserError =>
+  new UserError({
+    code: 'E_RELOAD_FAILED',
+    message: 'the runtime did not start with what the files hold now',
+    why: error instanceof Error && 'code' in error ? String(error.code) : undefined,
+  })

@@ -63,6 +63,6 @@ const notAnnounced = (): UserError =>
     code: 'E_NOT_ANNOUNCED',
     message: 'no next key was announced',
     why: 'every node would take the gateway for an impostor',
-    fix: 'claw gateway-key announce, then restart `claw up` and let every node connect once',
+    fix: 'claw gateway-key announce, then SIGHUP to `claw up`, and let every node connect once',
     exitCode: EXIT.conflict,
   })

@@ -1,10 +1,9 @@
 /** The gateway's own secrets: keyring.json, gateway.jwk, gateway-next.jwk and admin.token, as the Worker is bound to them. */
-import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { generateApiToken, hashApiToken } from '../../crypto/api-token.ts'
-import { Keyring } from '../../crypto/keyring.ts'
 import { writePrivateFile } from '../../host/private-file.ts'
 import { keepGatewayKey, nextGatewayKey } from './gateway-key.ts'
+import { keepKeyring } from './keyring-file.ts'
 import { damaged, keepText, noGateway, readText } from './state-file.ts'
 
 export interface KeyFiles {
@@ -26,7 +25,7 @@ export function keepKeyFiles(directory: string, { fresh }: { readonly fresh: boo
   return {
     adminTokenPath,
     bindings: {
-      MASTER_KEYRING: keepKeyring(join(directory, 'keyring.json'), fresh),
+      MASTER_KEYRING: keepKeyring(directory, { fresh }),
       GATEWAY_SIGNING_KEY: keepGatewayKey(directory),
       ...(next !== undefined && { GATEWAY_NEXT_KEY: next }),
       ADMIN_TOKEN_HASH: hashApiToken(keepToken(adminTokenPath)),
@@ -34,20 +33,21 @@ export function keepKeyFiles(directory: string, { fresh }: { readonly fresh: boo
   }
 }
 
-/** The old token is void when the gateway is next started. @returns where the new one is. */
+/** The files of a gateway that runs. @throws UserError if one is missing, where a start would make it anew. */
+export function rereadKeyFiles(directory: string): KeyFiles {
+  for (const name of ['gateway.jwk', 'admin.token']) {
+    const path = join(directory, name)
+    if (readText(path) === undefined) throw damaged(path, 'it is missing')
+  }
+  return keepKeyFiles(directory, { fresh: false })
+}
+
+/** The old token is void when the gateway is next started or reads its files again. @returns where the new one is. */
 export function rotateAdminToken(directory: string): string {
   const path = join(directory, 'admin.token')
   if (readText(path) === undefined) throw noGateway(directory)
   writePrivateFile(path, `${generateApiToken('claw')}\n`)
   return path
-}
-
-function keepKeyring(path: string, fresh: boolean): string {
-  if (!fresh && readText(path) === undefined) throw damaged(path, 'it is missing')
-  const make = () => JSON.stringify({ active: 1, keys: { 1: randomBytes(32).toString('base64') } })
-  const text = keepText(path, make)
-  if (Keyring.parse(text) === undefined) throw damaged(path, 'it is not a keyring')
-  return text
 }
 
 function keepToken(path: string): string {

@@ -14,6 +14,7 @@ export type ProcessIdentity = z.infer<typeof ProcessIdentity>
 
 const END_TIMEOUT_MS = 5_000
 const POLL_MS = 20
+const CHILD_POLL_MS = 10
 
 /** Undefined if there is no such process, it is not ours to look at, or the platform does not tell. */
 export function identify(pid: number): ProcessIdentity | undefined {
@@ -28,13 +29,44 @@ export function identify(pid: number): ProcessIdentity | undefined {
   }
 }
 
-export function isAlive(known: ProcessIdentity): boolean {
-  const found = identify(known.pid)
-  return found?.startTime === known.startTime && found.executable === known.executable
+export const isAlive = (known: ProcessIdentity): boolean => isSame(known, identify(known.pid))
+
+const isSame = (known: ProcessIdentity, found: ProcessIdentity | undefined): boolean =>
+  found?.pid === known.pid && found.startTime === known.startTime && found.executable === known.executable
+
+/** Tells of the child of that name, and of each that takes its place. */
+export class ChildWatch {
+  readonly #name: string
+  readonly #onChild: (child: ProcessIdentity) => void
+  #known: ProcessIdentity | undefined
+
+  constructor(name: string, onChild: (child: ProcessIdentity) => void) {
+    this.#name = name
+    this.#onChild = onChild
+  }
+
+  /** Looks while it starts, so that even a `kill -9` before it serves leaves nothing behind that cannot be found. */
+  async report(started: Promise<unknown>): Promise<void> {
+    let isStarting = true
+    void started
+      .catch(() => {})
+      .then(() => {
+        isStarting = false
+      })
+    for (;;) {
+      const child = findChild(this.#name)
+      if (child !== undefined && !isSame(child, this.#known)) {
+        this.#known = child
+        return this.#onChild(child)
+      }
+      if (!isStarting) return
+      await sleep(CHILD_POLL_MS)
+    }
+  }
 }
 
 /** A child of this process by the name of its executable. */
-export function findChild(name: string): ProcessIdentity | undefined {
+function findChild(name: string): ProcessIdentity | undefined {
   for (const pid of allPids()) {
     if (readStatus(pid)?.parent !== process.pid) continue
     const child = identify(pid)

@@ -4,23 +4,23 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
 import { createServer, isIP } from 'node:net'
 import { join, resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { usageError } from '../../host/options.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { ensurePrivateDirectory } from '../../host/private-file.ts'
 import { UserError } from '../../host/user-error.ts'
 import { DirectoryClaim } from '../run-file.ts'
-import { type EmbeddedGateway, startGateway } from './embedded-gateway.ts'
-import { keepKeyFiles } from './key-files.ts'
+import { type ReloadableOptions, startGateway } from './embedded-gateway.ts'
+import { type KeyFiles, keepKeyFiles, rereadKeyFiles } from './key-files.ts'
+import { checkSuccessor, versionsOf } from './keyring-file.ts'
 import { isServerName, originOf, serverNames } from './server-names.ts'
-import { keepTlsFiles } from './tls-files.ts'
+import { keepTlsFiles, type TlsFiles } from './tls-files.ts'
 
 export interface UpOptions {
   readonly dir: string
   readonly host: string
   readonly port: number
   readonly names: readonly string[]
-  /** Another Worker than the project's, for tests. */
-  readonly entry?: string
 }
 
 /** What `--json` prints when it serves. */
@@ -33,7 +33,14 @@ export interface Ready {
   readonly pid: number
 }
 
-export async function up(options: UpOptions): Promise<Ready & EmbeddedGateway> {
+export interface RunningGateway {
+  readonly ready: Ready
+  /** Takes what the files of the directory hold by now, or says why not and goes on with what it has. */
+  reload(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function up(options: UpOptions): Promise<RunningGateway> {
   checkOptions(options)
   const directory = resolve(options.dir)
   ensurePrivateDirectory(directory)
@@ -46,11 +53,7 @@ export async function up(options: UpOptions): Promise<Ready & EmbeddedGateway> {
   }
 }
 
-async function serve(
-  directory: string,
-  options: UpOptions,
-  claim: DirectoryClaim,
-): Promise<Ready & EmbeddedGateway> {
+async function serve(directory: string, options: UpOptions, claim: DirectoryClaim): Promise<RunningGateway> {
   const stateDirectory = join(directory, 'state')
   const fresh = !existsSync(stateDirectory)
   const names = serverNames(options)
@@ -62,10 +65,61 @@ async function serve(
   // Last of all: from here on a missing key is a lost one, not one that is still to be made.
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
 
+  let inForce = reloadable(keys, tls, origins)
   const gateway = await startGateway({
+    ...inForce,
     host: options.host,
     port,
-    tls,
+    stateDirectory,
+    log,
+    onWorkerd: (workerd) => claim.note({ workerd }),
+  })
+  const url = origins[0] ?? originOf('localhost', port)
+  claim.note({ url })
+
+  const takeFiles = async (): Promise<string> => {
+    const keysNow = rereadKeyFiles(directory)
+    checkSuccessor(directory, inForce.bindings.MASTER_KEYRING, keysNow.bindings.MASTER_KEYRING)
+    const next = reloadable(keysNow, await keepTlsFiles(directory, names, { fresh: false }), origins)
+    if (isDeepStrictEqual(next, inForce)) return 'reload: the files hold nothing new'
+    await gateway.reload(next)
+    inForce = next
+    const keyring = versionsOf(next.bindings.MASTER_KEYRING)
+    return `reload: the files are in force; master key version ${keyring?.active} of ${keyring?.versions.join(', ')}`
+  }
+  let reloads = 0
+  return {
+    ready: {
+      url,
+      ca: tls.caPath,
+      fingerprint: spkiSha256(tls.ca),
+      adminTokenFile: keys.adminTokenPath,
+      pid: process.pid,
+    },
+    async reload() {
+      try {
+        log(await takeFiles())
+        claim.note({ reload: { count: ++reloads } })
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error
+        const why = error.why === undefined ? error.message : `${error.message}: ${error.why}`
+        log(`error: reload refused, everything stays as it was: ${why}`)
+        claim.note({ reload: { count: ++reloads, refused: why } })
+      }
+    },
+    async stop() {
+      await gateway.stop()
+      claim.release()
+    },
+  }
+}
+
+const log = (line: string): void => void process.stderr.write(`${line}\n`)
+
+/** What the files decide, apart from where the gateway is and who it serves. */
+const reloadable = (keys: KeyFiles, tls: TlsFiles, origins: readonly string[]) =>
+  ({
+    tls: { key: tls.key, chain: tls.chain },
     bindings: {
       ...keys.bindings,
       EDGE: 'embedded',
@@ -73,25 +127,7 @@ async function serve(
       GATEWAY_CA: tls.ca.toString(),
       GATEWAY_TLS_SPKI: spkiSha256(new X509Certificate(tls.chain), 'base64url'),
     },
-    stateDirectory,
-    log: (line) => process.stderr.write(`${line}\n`),
-    onWorkerd: (workerd) => claim.note({ workerd }),
-    ...(options.entry !== undefined && { entry: options.entry }),
-  })
-  const url = origins[0] ?? originOf('localhost', port)
-  claim.note({ url })
-  return {
-    url,
-    ca: tls.caPath,
-    fingerprint: spkiSha256(tls.ca),
-    adminTokenFile: keys.adminTokenPath,
-    pid: process.pid,
-    async stop() {
-      await gateway.stop()
-      claim.release()
-    },
-  }
-}
+  }) satisfies ReloadableOptions
 
 /** All that is wrong with the flags, at once, before anything is touched (R8). */
 function checkOptions({ host, port, names }: UpOptions): void {

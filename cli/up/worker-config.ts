@@ -13,7 +13,8 @@ export const inCheckout = (path: string): string => fileURLToPath(new URL(path, 
 const WorkerConfig = z
   .strictObject({
     name: z.string(),
-    main: z.string(),
+    // What worker/embedded.ts wraps.
+    main: z.literal('worker/index.ts'),
     compatibility_date: z.string(),
     compatibility_flags: z.array(z.string()).default([]),
     vars: z.record(z.string(), z.string()),

@@ -37,7 +37,7 @@ describe('gateway-key', () => {
 
     const announced = await claw(['gateway-key', 'announce'], { cwd: home })
     expect(announced).toMatchObject({ code: 0, stdout: expect.stringMatching(KEY) })
-    expect(announced.stderr).toContain('restart `claw up`')
+    expect(announced.stderr).toContain('SIGHUP')
     expect((await claw(['gateway-key', 'announce'], { cwd: home })).stdout).toBe(announced.stdout)
     expect(statSync(join(directory, 'gateway-next.jwk')).mode & 0o777).toBe(0o600)
 

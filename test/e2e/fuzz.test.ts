@@ -193,8 +193,8 @@ it(
     expect(report.failures).toEqual([])
     expect(running.process.exitCode).toBeNull()
     expect(readRunFile(home)?.workerd).toEqual(workerd)
-    // Hosts that are none, which the runtime refuses by itself (isRuntimesOwn).
-    const lines = log.split('\n').filter((line) => !line.endsWith('jsg.TypeError: Invalid URL string.'))
+    // What the runtime says of a CONNECT, which it refuses by itself (isRuntimesOwn).
+    const lines = log.split('\n').filter((line) => !line.includes('does not export a connect() function'))
     expect(lines.filter((line) => /request_failed|Uncaught|Error:/.test(line))).toEqual([])
 
     await bystander.settled(10_000)
@@ -213,20 +213,3 @@ it(
   },
   TIME_LIMIT_MS + 60_000,
 )
-
-// Known, and not the gateway's to mend: Miniflare's entry believes these of any client, so that they make the runtime answer 500.
-it.fails('headers meant for the embedding runtime are not believed from outside', async () => {
-  const running = await startGateway(join(temporaryDirectory(), 'gateway'))
-  const connection = new GatewayConnection({
-    url: parseGatewayUrl(running.url),
-    ca: readFileSync(running.ca, 'utf8'),
-  })
-  for (const headers of [
-    { 'mf-cf-blob': '{' },
-    { 'mf-original-url': '{' },
-    { 'x-forwarded-proto': 'http' },
-  ]) {
-    const { status } = await connection.request({ method: 'GET', path: '/healthz', headers })
-    expect([headers, status]).toEqual([headers, 200])
-  }
-})

@@ -29,18 +29,25 @@ export const oddBytes = (dice: Dice): Buffer =>
   )
 
 /**
- * Whether the runtime's HTTP server fails by itself, before any code of the gateway: it knows no other methods (501, RFC 9110 section 15.6.2),
- * and cannot make a URL of a host that is none (a bare 500). Cloudflare's edge lets neither through to a Worker.
+ * Whether the runtime's HTTP server refuses by itself, before any code of the gateway: it knows no other methods (501, RFC 9110 section 15.6.2),
+ * and is no proxy to CONNECT through (a bare 500). Cloudflare's edge lets neither through to a Worker.
  */
 export function isRuntimesOwn(status: number, bytes: Buffer): boolean {
   const text = bytes.toString('latin1')
-  if (status === 501) return !/^(GET|POST)\b/.test(text)
-  const host = /^host:[ \t]*(.*?)[ \t]*\r?$/im.exec(text)?.[1] ?? ''
-  return status === 500 && !/^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?$/i.test(host)
+  if (status === 500) return /^CONNECT\b/.test(text)
+  return status === 501 && !/^(GET|POST)\b/.test(text)
 }
 
 /** Statuses of whatever came back before the connection ended, or for as long as anybody would wait. */
-export function exchange({ host, port }: GatewayUrl, ca: string, bytes: Buffer): Promise<readonly number[]> {
+export async function exchange(url: GatewayUrl, ca: string, bytes: Buffer): Promise<readonly number[]> {
+  return statusesIn(await converse(url, ca, bytes))
+}
+
+export const statusesIn = (text: string): number[] =>
+  Array.from(text.matchAll(/^HTTP\/1\.[01] (\d{3})/gm), ([, status]) => Number(status))
+
+/** All that came back, likewise. */
+export function converse({ host, port }: GatewayUrl, ca: string, bytes: Buffer): Promise<string> {
   return new Promise((resolve) => {
     let answer = ''
     const socket = connect({ host, port, ca, servername: 'localhost' }, () => {
@@ -54,7 +61,7 @@ export function exchange({ host, port }: GatewayUrl, ca: string, bytes: Buffer):
     socket.on('error', () => {})
     socket.on('close', () => {
       clearTimeout(timer)
-      resolve(Array.from(answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm), ([, status]) => Number(status)))
+      resolve(answer)
     })
   })
 }

@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 
 export function temporaryDirectory(): string {
-  const path = mkdtempSync(join(tmpdir(), 'claw-'))
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+  const { path, remove } = openTemporaryDirectory()
+  onTestFinished(remove)
   return path
+}
+
+/** Of a file's tests together, which removes it after them. */
+export function openTemporaryDirectory(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'claw-'))
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }

@@ -1,0 +1,59 @@
+/**
+ * The one socket that clients reach, as a plugin of Miniflare: TLS, bound straight to the Worker's `publicSocket`. Miniflare's own entry and
+ * its direct sockets believe headers of the client (MF-Original-URL, X-Forwarded-Proto, MF-CF-Blob) and open paths and protocols of their own.
+ */
+import { fileURLToPath } from 'node:url'
+import { type Plugin, type Socket, TlsOptions_Version } from 'miniflare'
+import * as z from 'zod'
+
+const NAME = 'public-socket'
+const BINDING = 'PUBLIC_SOCKET'
+/** Of worker/embedded.ts. */
+const ENTRYPOINT = 'publicSocket'
+
+const PublicSocket = z.object({
+  host: z.string(),
+  port: z.int().positive(),
+  key: z.string(),
+  chain: z.string(),
+})
+export type PublicSocket = z.infer<typeof PublicSocket>
+
+/** For the Worker's environment: Miniflare loads a plugin where a binding names it. The Worker itself sees nothing of it. */
+export const publicSocketBinding = (socket: PublicSocket) =>
+  ({
+    [BINDING]: {
+      type: `unsafe:${NAME}`,
+      dev: { plugin: { package: fileURLToPath(import.meta.url), name: NAME }, options: socket },
+    },
+  }) as const
+
+/** @public Looked up by Miniflare, by this name. */
+export const plugins: Readonly<Record<typeof NAME, Plugin>> = {
+  [NAME]: {
+    getBindings() {},
+    getNodeBindings: () => ({}),
+    getServices({ options: { config } }) {
+      const socket = PublicSocket.parse(
+        z.object({ options: z.unknown() }).parse(config.env?.[BINDING]?.dev).options,
+      )
+      return { services: [], extensions: [], sockets: [tlsSocket(config.name, socket)] }
+    },
+  },
+}
+
+function tlsSocket(worker: string, { host, port, key, chain }: PublicSocket): Socket {
+  return {
+    name: NAME,
+    address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    service: { name: `core:user:${worker}`, entrypoint: ENTRYPOINT },
+    https: {
+      // Nothing is configured that would have the socket believe a header. This one is Cloudflare's word, which nobody else may put in its mouth.
+      options: { injectRequestHeaders: [{ name: 'CF-Connecting-IP' }] },
+      tlsOptions: {
+        keypair: { privateKey: key, certificateChain: chain },
+        minVersion: TlsOptions_Version.TLS1DOT2,
+      },
+    },
+  }
+}
