@@ -1,6 +1,7 @@
 /** `claw api-key`: named credentials of people and programs, each with one role. `claw whoami`: which one this is. */
 import { lstatSync } from 'node:fs'
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
+import { parseDuration } from '../../host/duration.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, printJson, printJsonList, table } from '../../host/output.ts'
 import { createPrivateFile } from '../../host/private-file.ts'
@@ -9,7 +10,6 @@ import { ApiKeyCreateBody, type ApiKeyItem } from '../../protocol/api-keys.ts'
 import { MAX_API_KEY_TTL_MS } from '../../protocol/limits.ts'
 import { Role } from '../../protocol/roles.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
-import { parseDuration } from '../duration.ts'
 
 const create = defineCommand({
   name: 'create',

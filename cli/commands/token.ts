@@ -1,11 +1,11 @@
 /** `claw token`: join tokens, with which machines enter the fleet. */
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
+import { parseDuration } from '../../host/duration.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, printJson, printJsonList, table } from '../../host/output.ts'
 import { TokenCreateBody, type TokenItem } from '../../protocol/http.ts'
 import { MAX_TAGS, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from '../../protocol/limits.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
-import { parseDuration } from '../duration.ts'
 
 const create = defineCommand({
   name: 'create',

@@ -1,5 +1,5 @@
 /** Spans of time as people write them: 30s, 10m, 2h, 7d. */
-import { usageError } from '../host/options.ts'
+import { usageError } from './options.ts'
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
