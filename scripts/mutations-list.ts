@@ -26,6 +26,9 @@ const SECRETS = ['gateway', 'gateway/secrets.test.ts'] as const
 const SESSION = ['gateway', 'gateway/session.test.ts'] as const
 const PROVES = [...SESSION, 'needs a proof by an enrolled node'] as const
 const FRAMES = [...SESSION, 'with its code'] as const
+const MATRIX_OF_ROLES = ['gateway', 'gateway/roles.test.ts'] as const
+const API_KEYS = ['gateway', 'gateway/api-keys.test.ts'] as const
+const TAGS = ['gateway', 'gateway/node-tags.test.ts'] as const
 const FILES = ['host', 'host/private-file.test.ts'] as const
 const MATRIX = ['host', 'host/gateway-connection.test.ts'] as const
 const BYTES = ['host', 'both/secret-bytes.test.ts'] as const
@@ -610,3 +613,136 @@ export const MUTATIONS: readonly Mutation[] = [
   ...SESSIONS,
   ...VALUES,
 ]
+const EMBEDDED: readonly Mutation[] = [
+  mutate(
+    'a request for no host or several reaches the gateway',
+    [
+      'worker/embedded.ts',
+      "namesOneTarget(request) ? gateway.fetch(request, env, ctx) : refuse('E_TARGET_INVALID')",
+      'gateway.fetch(request, env, ctx)',
+    ],
+    [...SOCKET, 'bytes that no HTTP client sends'],
+  ),
+  mutate(
+    "Miniflare's own entry leads to the gateway",
+    ['worker/embedded.ts', "fetch: () => refuse('E_NOT_FOUND')", 'fetch: gateway.fetch'],
+    [...SOCKET, 'own entry'],
+  ),
+  mutate(
+    "the public socket is bound to Miniflare's door",
+    ['cli/up/public-socket.ts', ', entrypoint: ENTRYPOINT', ''],
+    [...SOCKET, 'header of a client'],
+  ),
+  mutate(
+    "a client speaks Cloudflare's word",
+    ['cli/up/public-socket.ts', "options: { injectRequestHeaders: [{ name: 'CF-Connecting-IP' }] },", ''],
+    ['host', 'cli/embedded-gateway.test.ts', 'what the socket says'],
+  ),
+  mutate(
+    'who guesses at an embedded gateway is not slowed',
+    ['worker/rate-limit.ts', "typeof peer === 'string' ?", "typeof peer === 'number' ?"],
+    [...SOCKET, 'who guesses'],
+  ),
+  mutate(
+    'settings that do not start are kept',
+    ['cli/up/embedded-gateway.ts', 'await apply(before)', ''],
+    ['host', 'cli/embedded-gateway.test.ts', 'given up'],
+  ),
+  mutate(
+    'a master key is replaced under its number',
+    [
+      'cli/up/keyring-file.ts',
+      'if (was !== undefined && is !== undefined && !was.equals(is))',
+      'if (was === is)',
+    ],
+    ['host', 'cli/keyring-file.test.ts', 'no other key'],
+  ),
+  mutate(
+    'the master key in use is taken away',
+    ['cli/up/keyring-file.ts', 'if (version === active) throw isActive(version)', ''],
+    ['host', 'cli/keyring-file.test.ts', 'in use'],
+  ),
+  mutate(
+    'two commands change the keyring at once',
+    ['cli/up/keyring-file.ts', 'if (lock === undefined) throw isBeingEdited(path)', ''],
+    ['host', 'cli/keyring-file.test.ts', 'stuck'],
+  ),
+  mutate(
+    'a reload makes anew what is missing',
+    ['cli/up/key-files.ts', "if (readText(path) === undefined) throw damaged(path, 'it is missing')", ''],
+    ['host', 'cli/reload.test.ts', 'refused in one line'],
+  ),
+]
+
+const ROLES: readonly Mutation[] = [
+  mutate(
+    'any role suffices',
+    ['worker/middleware/require-role.ts', 'if (!includesRole(role, needed)) {', 'if (role === undefined) {'],
+    [...MATRIX_OF_ROLES, 'for the role'],
+  ),
+  mutate(
+    'roles are compared the wrong way round',
+    ['protocol/roles.ts', 'rankOf(has) >= rankOf(needs)', 'rankOf(has) <= rankOf(needs)'],
+    [...MATRIX_OF_ROLES, 'for the role'],
+  ),
+  mutate(
+    'a name that is no role suffices',
+    ['protocol/roles.ts', 'rankOf(has) >= rankOf(needs)', '!(rankOf(has) < rankOf(needs))'],
+    ['host', 'unit/roles.test.ts'],
+  ),
+  mutate(
+    'a role that is too low leaves no trace',
+    ['worker/middleware/require-role.ts', "await auditDenied(c, actor, 'E_ROLE_DENIED', ", 'String('],
+    [...MATRIX_OF_ROLES, 'for the role'],
+  ),
+  mutate(
+    'an operator makes API keys',
+    ['worker/routes/api-keys.ts', ".use(requireRole('admin'))", ".use(requireRole('operator'))"],
+    [...API_KEYS, 'makes and ends no key'],
+  ),
+  mutate(
+    'an API key outlives the one that made it',
+    ['worker/routes/api-keys.ts', 'if (end !== null && (', 'if (end === 0 && ('],
+    [...API_KEYS, 'outlives it'],
+  ),
+  mutate(
+    'an expired API key is good',
+    [
+      'worker/api-keys.ts',
+      "if (expires_at !== null && expires_at <= (revoked_at ?? now)) return 'expired'",
+      '',
+    ],
+    [...API_KEYS, 'once it has ended'],
+  ),
+  mutate(
+    'a revoked API key is good',
+    ['worker/api-keys.ts', "return revoked_at === null ? 'valid' : 'revoked'", "return 'valid'"],
+    [...API_KEYS, 'after its revocation'],
+  ),
+  mutate(
+    'an API key is stored in clear',
+    [
+      'worker/routes/api-keys.ts',
+      'storeApiKey(c.env.DB, key, hashApiToken(token))',
+      'storeApiKey(c.env.DB, key, token)',
+    ],
+    [...API_KEYS, 'as a hash only'],
+  ),
+  mutate(
+    'an API key that came in clear stays good',
+    ['worker/leaked-credentials.ts', 'await revokeApiKey(c.env.DB, key.id, Date.now())', ''],
+    [...API_KEYS, 'trail says so once'],
+  ),
+  mutate(
+    'a shard keeps tags that were taken away',
+    [
+      'durable-objects/fleet.ts',
+      'await this.#callShardOf(id, (shard) => shard.forget(id))\n    return ok(tags)',
+      'return ok(tags)',
+    ],
+    [...TAGS, 'a secret for a tag'],
+  ),
+]
+
+  ...EMBEDDED,
+  ...ROLES,
