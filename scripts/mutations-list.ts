@@ -23,16 +23,19 @@ const EDGE = ['gateway', 'gateway/edge.test.ts'] as const
 const ENROL = ['gateway', 'gateway/enrol.test.ts'] as const
 const IDENTITY = ['gateway', 'gateway/identity.test.ts'] as const
 const SECRETS = ['gateway', 'gateway/secrets.test.ts'] as const
+const CHANGES = ['gateway', 'gateway/secret-changes.test.ts'] as const
+const POLICY = ['host', 'unit/secret-policy.test.ts'] as const
 const SESSION = ['gateway', 'gateway/session.test.ts'] as const
-const PROVES = [...SESSION, 'needs a proof by an enrolled node'] as const
-const FRAMES = [...SESSION, 'with its code'] as const
 const MATRIX_OF_ROLES = ['gateway', 'gateway/roles.test.ts'] as const
 const API_KEYS = ['gateway', 'gateway/api-keys.test.ts'] as const
 const TAGS = ['gateway', 'gateway/node-tags.test.ts'] as const
+const PROVES = [...SESSION, 'needs a proof by an enrolled node'] as const
+const FRAMES = [...SESSION, 'with its code'] as const
 const FILES = ['host', 'host/private-file.test.ts'] as const
 const MATRIX = ['host', 'host/gateway-connection.test.ts'] as const
 const BYTES = ['host', 'both/secret-bytes.test.ts'] as const
 const LOG = ['host', 'agent/log.test.ts'] as const
+const SOCKET = ['host', 'cli/public-socket.test.ts'] as const
 const FUZZ_FRAMES = ['host', 'fuzz/frames.test.ts'] as const
 
 const TRANSPORT: readonly Mutation[] = [
@@ -213,7 +216,7 @@ const WORDS: readonly Mutation[] = [
   mutate(
     'a masked id shows itself',
     [
-      'host/masked-id.ts',
+      'protocol/masked-id.ts',
       'toJSON(): string {\n    return this.toString()',
       'toJSON(): string {\n    return this.#id',
     ],
@@ -485,42 +488,67 @@ const SESSIONS: readonly Mutation[] = [
 const VALUES: readonly Mutation[] = [
   mutate(
     'every node may read every secret',
-    ['worker/secret-policy.ts', 'return { allowed: false,', 'return { allowed: true,'],
+    ['protocol/secret-policy.ts', 'return deny(...nearest(policy, reader, now))', "return allow('')"],
     [...SECRETS, 'denied'],
   ),
   mutate(
-    'a name is enough to read a secret',
+    'a rule that names one node speaks of all',
     [
-      'worker/secret-policy.ts',
-      '({ id }) => id === node.id',
-      '({ id, name }) => id === node.id || name === Reflect.get(node, "name")',
+      'protocol/secret-policy.ts',
+      'rule.nodes.some((node) => node.id === id) ||',
+      'rule.nodes.some((node) => node.id !== undefined) ||',
     ],
     [...SECRETS, 'taken the name'],
   ),
   mutate(
-    'a missing secret is told from a denied one',
-    [
-      'worker/routes/node-secrets.ts',
-      "if (secret === undefined || !allowed) throw new RefusedError('E_SECRET_DENIED',",
-      "if (secret === undefined) throw new RefusedError('E_SECRET_NOT_FOUND'); if (!allowed) throw new RefusedError('E_SECRET_DENIED',",
-    ],
-    [...SECRETS, 'exactly as if'],
+    'a rule that denies does not win',
+    ['protocol/secret-policy.ts', 'if (denying >= 0)', 'if (denying > 99)'],
+    [...POLICY, 'decided against'],
   ),
   mutate(
-    'a denied read is not recorded',
+    'nothing expires',
     [
-      'worker/routes/node-secrets.ts',
-      '...verdicts.map(({ name, secret, allowed, reason }) => ({',
-      '...verdicts.filter(({ allowed }) => allowed).map(({ name, secret, allowed, reason }) => ({',
+      'protocol/secret-policy.ts',
+      'expires !== null && Date.parse(expires) <= now',
+      'expires !== null && Date.parse(expires) <= now - 1e15',
     ],
-    [...SECRETS, 'exactly as if'],
+    [...POLICY, 'says what was missing'],
+  ),
+  mutate(
+    'an older version is readable for ever',
+    ['secrets/state.ts', '(version.readableUntil ?? 0) > now', '(version.readableUntil ?? now) >= 0'],
+    ['gateway', 'gateway/secret-versions.test.ts', 'overlap'],
+  ),
+  mutate(
+    'a denied read is recorded as allowed',
+    ['secrets/read.ts', "outcome: 'denied', reason:", "outcome: 'allowed', reason:"],
+    [...SECRETS, 'denied to a node without right'],
+  ),
+  mutate(
+    'what is known of a secret is believed for ever',
+    ['secrets/read.ts', 'stamp !== before[index]?.stamp', 'stamp === undefined'],
+    [...CHANGES, 'anew after every change'],
+  ),
+  mutate(
+    'a change that happened is called undone',
+    ['secrets/change.ts', '[applied, ...revised,', '[...revised,'],
+    [...CHANGES, 'after it happened'],
+  ),
+  mutate(
+    'a change that was given up can still happen',
+    [
+      'secrets/change.ts',
+      "VALUES (?, 'abandoned', ?) ON CONFLICT",
+      "SELECT ?, 'abandoned', ? WHERE 0 ON CONFLICT",
+    ],
+    [...CHANGES, 'before it happened'],
   ),
   mutate(
     'an action goes on without its entry',
     [
       'worker/audit.ts',
-      'await callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events))',
-      'await callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)).catch(() => undefined)',
+      'return callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events))',
+      'return callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)).catch(() => ({ first: 0, stamps: [] }))',
     ],
     ['host', 'findings/audit-first.test.ts'],
   ),
@@ -605,14 +633,6 @@ const VALUES: readonly Mutation[] = [
   ),
 ]
 
-export const MUTATIONS: readonly Mutation[] = [
-  ...TRANSPORT,
-  ...KEY_FILES,
-  ...WORDS,
-  ...IDENTITIES,
-  ...SESSIONS,
-  ...VALUES,
-]
 const EMBEDDED: readonly Mutation[] = [
   mutate(
     'a request for no host or several reaches the gateway',
@@ -744,5 +764,13 @@ const ROLES: readonly Mutation[] = [
   ),
 ]
 
+export const MUTATIONS: readonly Mutation[] = [
+  ...TRANSPORT,
+  ...KEY_FILES,
+  ...WORDS,
+  ...IDENTITIES,
+  ...SESSIONS,
+  ...VALUES,
   ...EMBEDDED,
   ...ROLES,
+]
