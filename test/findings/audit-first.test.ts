@@ -9,12 +9,22 @@ const token = generateApiToken('claw')
 const statements: string[] = []
 const calls: string[] = []
 
-/** Answers nothing and notes what it was asked. */
+const SECRET = {
+  name: 'there',
+  revision: 1,
+  class: 'managed',
+  newest: 1,
+  policy: '{"rules":[],"expires":null}',
+  custom: '{}',
+  purged_at: null,
+}
+
+/** Knows one secret without versions, and notes what it was asked to write. */
 const database = {
   prepare(sql: string) {
     const statement = {
       bind: () => statement,
-      first: async () => null,
+      first: async () => (sql.includes('FROM secrets s') ? SECRET : null),
       all: async () => ({ results: [] }),
       run: async () => {
         statements.push(sql)
@@ -30,6 +40,9 @@ const database = {
   },
 }
 
+const full = async () => {
+  throw new Error('the disk of the audit object is full: canary')
+}
 const object = (methods: object) => ({ getByName: () => methods })
 const env = {
   FLEET_NAME: 'fleet',
@@ -49,10 +62,11 @@ const env = {
     release: async () => calls.push('release'),
   }),
   AUDIT_LOG: object({
-    append: async () => {
-      throw new Error('the disk of the audit object is full: canary')
-    },
+    append: full,
+    begin: full,
+    settle: full,
   }),
+  KEY_REWRAP: object({ start: async () => calls.push('rewrap'), status: async () => calls.push('status') }),
 }
 
 beforeEach(() => {
@@ -61,8 +75,10 @@ beforeEach(() => {
 })
 
 test.each([
-  ['PUT', '/v1/secrets/name', 'value'],
-  ['DELETE', '/v1/secrets/name', undefined],
+  ['PUT', '/v1/secrets/there', 'value'],
+  ['PATCH', '/v1/secrets/there', '{"maxVersions":3}'],
+  ['DELETE', '/v1/secrets/there', undefined],
+  ['POST', '/v1/keys/rewrap', '{}'],
   ['GET', '/v1/secrets', undefined],
   ['POST', '/v1/tokens', '{}'],
   ['DELETE', `/v1/tokens/${'A'.repeat(22)}`, undefined],
