@@ -125,6 +125,18 @@ export async function keyUsage(db: D1Database): Promise<Map<number, number>> {
   return new Map(results.map(({ key_version, count }) => [key_version, count]))
 }
 
+/** How many secrets have held their newest value for longer than their owner wants. */
+export async function countDue(db: D1Database, now: number): Promise<number> {
+  const row = await db
+    .prepare(
+      `SELECT COUNT(*) AS due FROM secrets s JOIN secret_versions v ON v.name = s.name AND v.version = s.version
+       WHERE s.deleted_at IS NULL AND s.rotate_every_ms IS NOT NULL AND v.created_at + s.rotate_every_ms <= ?`,
+    )
+    .bind(now)
+    .first<{ due: number }>()
+  return row?.due ?? 0
+}
+
 /** In order of name, with the newest version of each; no name has a letter behind `~`; `after` is the last name of the page before. */
 export async function listSecrets(
   db: D1Database,

@@ -127,6 +127,7 @@ describe('versions', () => {
     const listed = await admin('GET', '/v1/secrets?due=true')
     const { items } = (await listed.json()) as { items: { name: string }[] }
     expect(items.map(({ name }) => name)).toEqual(['due-soon'])
+    expect(await (await admin('GET', '/metrics')).text()).toContain('\nclaw_gateway_secrets_due 1\n')
   })
 })
 

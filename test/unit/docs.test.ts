@@ -98,8 +98,11 @@ describe('docs/operations.md', () => {
       readCounters(): { counters: Record<string, number> }
     }>('durable-objects/counters.ts')
     const documented = rows(section(OPERATIONS, '## Metrics')).map(([name]) => code(name))
-    const actual = Object.keys(readCounters().counters).map((name) => `claw_gateway_${name}_total`)
-    expect(documented.sort()).toEqual(actual.sort())
+    const counters = Object.keys(readCounters().counters).map((name) => `claw_gateway_${name}_total`)
+    const gauges = [...readText('worker/routes/metrics.ts').matchAll(/# TYPE (\w+) gauge/g)].map(
+      ([, name]) => name,
+    )
+    expect(documented.sort()).toEqual([...counters, ...gauges].sort())
   })
 
   test('events in the log of the gateway', () => {

@@ -3,14 +3,17 @@ import { Hono } from 'hono'
 import { AUDIT_OBJECT, callObject, FLEET_OBJECT } from '../../durable-objects/call-object.ts'
 import type { CounterName, Counters } from '../../durable-objects/counters.ts'
 import { allShardNames } from '../../protocol/shard.ts'
+import { countDue } from '../../secrets/rows.ts'
 import type { GatewayContext, GatewayEnv } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 
 export const metricRoutes = new Hono<GatewayEnv>().get('/', requireRole('viewer'), async (c) => {
-  const lines = Object.entries(await collect(c)).flatMap(([name, value]) => [
+  const [counters, due] = await Promise.all([collect(c), countDue(c.env.DB, Date.now())])
+  const lines = Object.entries(counters).flatMap(([name, value]) => [
     `# TYPE claw_gateway_${name}_total counter`,
     `claw_gateway_${name}_total ${value}`,
   ])
+  lines.push('# TYPE claw_gateway_secrets_due gauge', `claw_gateway_secrets_due ${due}`)
   return c.text(`${lines.join('\n')}\n`)
 })
 
