@@ -1,6 +1,6 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { hashApiToken } from '../../crypto/api-token.ts'
 import { ApiKeyCreateReply, type ApiKeyItem, ApiKeyList, WhoamiReply } from '../../protocol/api-keys.ts'
 import { REQUESTS_PER_CREDENTIAL } from '../../protocol/limits.ts'
@@ -12,6 +12,8 @@ beforeAll(migrate)
 beforeEach(async () => {
   await env.DB.prepare('DELETE FROM api_keys').run()
 })
+
+afterEach(() => vi.useRealTimers())
 
 const DAY = 86_400_000
 
@@ -202,13 +204,14 @@ describe('nobody rises above their role', () => {
 describe('an API key and the limits', () => {
   it('one that is used too often slows no other', async () => {
     const [busy, calm] = [await apiKey('busy', 'viewer'), await apiKey('calm', 'viewer')]
-    let last = await withToken(busy, 'GET', '/v1/whoami')
-    const most = REQUESTS_PER_CREDENTIAL.burst * 3
-    for (let sent = 0; sent < most && last.status === 200; sent += 50) {
-      const burst = Array.from({ length: 50 }, () => withToken(busy, 'GET', '/v1/whoami'))
-      last = (await Promise.all(burst)).find(({ status }) => status !== 200) ?? last
+    // A clock that stands still gives nothing back, however slow the machine.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
+    const codes: unknown[] = []
+    for (let sent = 0; sent < REQUESTS_PER_CREDENTIAL.burst + 50; sent += 50) {
+      const asked = Array.from({ length: 50 }, () => withToken(busy, 'GET', '/v1/whoami'))
+      for (const reply of await Promise.all(asked)) codes.push((await refusalOf(reply)).code)
     }
-    expect(await refusalOf(last)).toEqual({ status: 429, code: 'E_RATE_LIMITED' })
+    expect(codes.filter((code) => code === 'E_RATE_LIMITED')).toHaveLength(50)
     expect((await whoami(calm)).actor).toBe('key:calm')
   })
 })
