@@ -1,0 +1,154 @@
+/**
+ * Where the secrets of one running command are files: in memory (tmpfs), never on a disk, in a directory of its own that goes with this
+ * process. `kill -9` leaves it behind; whoever comes next takes it away, because its name says whose it was. Linux only.
+ */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs'
+import { dirname, isAbsolute, join } from 'node:path'
+import { EXIT, UserError } from '../../host/user-error.ts'
+
+/** statfs(2). */
+const IN_MEMORY = [0x01021994, 0x858458f6]
+const WRITABLE_BY_OTHERS = 0o022
+
+export class RuntimeDirectory {
+  readonly path: string
+
+  private constructor(path: string) {
+    this.path = path
+  }
+
+  /** @throws UserError if there is no memory to put files in; it says where it looked. */
+  static open(env: NodeJS.ProcessEnv): RuntimeDirectory {
+    const base = findBase(env)
+    removeOrphans(base)
+    const path = join(base, `exec-${ownName()}`)
+    mkdirSync(path, { mode: 0o700 })
+    // A umask can only take bits away; without this an odd one would shut its owner out.
+    chmodSync(path, 0o700)
+    return new RuntimeDirectory(path)
+  }
+
+  /** Wipes and removes everything in it, and itself. */
+  remove(): void {
+    wipeDirectory(this.path)
+  }
+}
+
+/** The first place that will do. One that its user has chosen comes before the system's. */
+function findBase(env: NodeJS.ProcessEnv): string {
+  const own = env['XDG_RUNTIME_DIR']
+  const uid = process.getuid?.() ?? 0
+  const candidates = [
+    ...(own !== undefined && isAbsolute(own) ? [join(own, 'clawnode')] : []),
+    '/run/clawnode',
+    `/dev/shm/clawnode-${uid}`,
+  ]
+  const reasons: string[] = []
+  for (const candidate of candidates) {
+    const reason = makeBase(candidate, uid)
+    if (reason === undefined) return candidate
+    reasons.push(`${candidate}: ${reason}`)
+  }
+  throw new UserError({
+    code: 'E_NO_TMPFS',
+    message: 'there is no place in memory for secrets as files, and on a disk they are not put',
+    why: reasons.join('; '),
+    fix: 'mount a tmpfs and name it in XDG_RUNTIME_DIR, for a service with RuntimeDirectory=clawnode; or use --secret',
+    exitCode: EXIT.badConfig,
+  })
+}
+
+/** Undefined if it is there, ours and in memory; else why not. */
+function makeBase(path: string, uid: number): string | undefined {
+  try {
+    if (!isInMemory(dirname(path)) && !isInMemory(path)) return 'not a tmpfs'
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    const code = codeOf(error)
+    if (code !== 'EEXIST') return code
+  }
+  const status = lstatSync(path)
+  if (!status.isDirectory()) return 'not a directory'
+  if (status.uid !== uid) return 'another user owns it'
+  if ((status.mode & WRITABLE_BY_OTHERS) !== 0) return 'others can write to it'
+  return isInMemory(path) ? undefined : 'not a tmpfs'
+}
+
+function isInMemory(path: string): boolean {
+  try {
+    return IN_MEMORY.includes(statfsSync(path).type)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** A pid is given again, and is another process's in another container that shares the directory. */
+const ownName = (): string => `${pidNamespace()}-${process.pid}-${startTime(process.pid)}`
+
+function removeOrphans(base: string): void {
+  for (const name of readdirSync(base)) {
+    const [, namespace, pid, started] = /^exec-(\d+)-(\d+)-(\d+)$/.exec(name) ?? []
+    if (namespace !== pidNamespace() || startTime(Number(pid)) === started) continue
+    wipeDirectory(join(base, name))
+  }
+}
+
+const pidNamespace = (): string => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? ''
+
+/** Field 22 of proc_pid_stat(5); the name before it may hold anything. Undefined if there is no such process. */
+function startTime(pid: number): string | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
+  } catch {
+    return undefined
+  }
+}
+
+/** Others may be at it in the same moment. */
+function wipeDirectory(path: string): void {
+  try {
+    for (const name of readdirSync(path)) wipeFile(join(path, name))
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  rmSync(path, { recursive: true, force: true })
+}
+
+/** Who still has it open finds zeros, or nothing. */
+function wipeFile(path: string): void {
+  const { O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  let file: number
+  try {
+    if (!lstatSync(path).isFile()) return
+    file = openSync(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return
+    throw error
+  }
+  try {
+    writeSync(file, new Uint8Array(fstatSync(file).size), 0)
+    ftruncateSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : String(error)
