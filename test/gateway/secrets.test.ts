@@ -80,6 +80,7 @@ describe('a secret', () => {
       items: { name: string }[]
     }
     expect(listed.items.map(({ name }) => name)).toEqual(['app/db.user', 'app/db/password'])
+    expect((await refusalOf(await admin('GET', '/v1/secrets?prefix=A%20B'))).code).toBe('E_QUERY_INVALID')
   })
 
   it('keeps every byte, up to a mebibyte and none', async () => {

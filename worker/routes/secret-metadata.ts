@@ -19,7 +19,7 @@ import { readName } from './secrets.ts'
 export const secretMetadataRoutes = new Hono<GatewayEnv>()
   .get('/', requireRole('viewer'), async (c) => {
     const page = readPage(c)
-    const prefix = c.req.query('prefix') ?? ''
+    const prefix = readPrefix(c)
     const due = c.req.query('due') === 'true'
     await audit(c, { actor: c.var.actor, action: 'secret.list', target: 'secrets', reason: prefix })
     const now = Date.now()
@@ -89,6 +89,13 @@ async function existing(c: GatewayContext, action: string): Promise<Found> {
   if (found !== undefined) return found
   await recordRefusal(requestStores(c), actorOf(c), action, `secret:${name}`, refusal('E_SECRET_NOT_FOUND'))
   throw new RefusedError('E_SECRET_NOT_FOUND')
+}
+
+/** The letters of a name: it goes into the trail. */
+function readPrefix(c: GatewayContext): string {
+  const prefix = c.req.query('prefix') ?? ''
+  if (/^[a-z0-9._/-]{0,253}$/.test(prefix)) return prefix
+  throw new RefusedError('E_QUERY_INVALID', 'prefix is the beginning of a name')
 }
 
 const isDue = (due: string | null, now: number): boolean => due !== null && Date.parse(due) <= now
