@@ -1,19 +1,21 @@
 /** A node's signed requests to its gateway. What answers is believed, also in a refusal, only if it has the gateway's signature for that request. */
 
+import type * as z from 'zod'
 import { utf8 } from '../crypto/bytes.ts'
-import { openDelivery } from '../crypto/delivery.ts'
 import type { Identity } from '../crypto/identity.ts'
-import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { IdentityRotateReply } from '../protocol/http.ts'
 import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
-import { NodeSecretsReply } from '../protocol/secrets.ts'
+import type { WorkloadName } from '../protocol/secret-policy.ts'
+import { type NodeSecretsBody, NodeSecretsReply } from '../protocol/secrets.ts'
 import { type Answer, authenticate, parseAnswer, sendSigned } from './gateway-answer.ts'
 import type { GatewayClock } from './gateway-clock.ts'
 import type { GatewayKeys } from './gateway-keys.ts'
 import type { NodeKeys } from './node-keys.ts'
+import { openReceived, type ReceivedSecret } from './secrets/received.ts'
+import type { SecretReference } from './secrets/reference.ts'
 
 interface Options {
   readonly connection: GatewayConnection
@@ -32,6 +34,17 @@ interface Proof {
   readonly jwt: string
 }
 
+interface FetchOptions {
+  /** What the job calls itself. */
+  readonly workload?: WorkloadName | undefined
+  readonly timeoutMs?: number | undefined
+}
+
+interface PostOptions {
+  readonly signer?: Identity
+  readonly timeoutMs?: number | undefined
+}
+
 const NOTHING = new Uint8Array()
 const SECRETS_PATH = '/v1/node/secrets'
 const IDENTITY_PATH = '/v1/node/identity'
@@ -43,29 +56,22 @@ export class NodeClient {
     this.#options = options
   }
 
-  /** All of the secrets or none, in one request. The caller wipes them. */
-  async fetchSecrets(names: readonly SecretName[]): Promise<Map<SecretName, SecretBytes>> {
-    const { clock, keys } = this.#options
+  /** All of the secrets or none, in one request that names none twice. The caller wipes them. */
+  async fetchSecrets(
+    asked: readonly SecretReference[],
+    { workload, timeoutMs }: FetchOptions = {},
+  ): Promise<Map<SecretName, ReceivedSecret>> {
+    const { clock, keys, fleet } = this.#options
+    const body: z.input<typeof NodeSecretsBody> = {
+      secrets: asked.map(({ name, version }) => ({ name, version })),
+      workload,
+    }
     const { answer, jti } = await sendSigned(clock, (now) =>
-      this.#post(SECRETS_PATH, { secrets: names.map((name) => ({ name })) }, now),
+      this.#post(SECRETS_PATH, body, now, { timeoutMs }),
     )
     const reply = parseAnswer(NodeSecretsReply, answer)
-    const { fleet } = this.#options
     if (reply.fleet !== fleet) throw otherFleet()
-    const secrets = new Map<SecretName, SecretBytes>()
-    for (const { name, version, sealed } of reply.items) {
-      const opened = await openDelivery(keys.sealing.privateKey, sealed, {
-        fleet,
-        name,
-        version,
-        request: jti,
-      })
-      if (!opened.ok) throw undeliverable(name)
-      secrets.set(name, opened.value)
-    }
-    const absent = names.find((name) => !secrets.has(name))
-    if (absent !== undefined) throw undeliverable(absent)
-    return secrets
+    return openReceived(asked, reply.items, { fleet, request: jti, sealing: keys.sealing })
   }
 
   /** Headers for a session upgrade, and the `jti` that names the session from then on. */
@@ -78,7 +84,7 @@ export class NodeClient {
     const { clock, connection, node } = this.#options
     const { answer } = await sendSigned(clock, async (now) => {
       const request = await next.signRotation(node, connection.url.origin, now)
-      return this.#post(IDENTITY_PATH, { request }, now, signer)
+      return this.#post(IDENTITY_PATH, { request }, now, { signer })
     })
     const { identity } = parseAnswer(IdentityRotateReply, answer)
     if (identity !== next.publicKey) throw otherKey()
@@ -88,13 +94,19 @@ export class NodeClient {
     path: string,
     value: unknown,
     now: number,
-    signer = this.#options.keys.identity,
+    { signer = this.#options.keys.identity, timeoutMs }: PostOptions = {},
   ): Promise<{ readonly answer: Answer; readonly jti: string }> {
     const body = utf8(JSON.stringify(value))
     const proof = await this.#prove(signer, 'POST', path, body, now)
     const headers = { ...proof.headers, 'content-type': 'application/json' }
     const { connection, gatewayKeys } = this.#options
-    const received = await connection.request({ method: 'POST', path, headers, body })
+    const received = await connection.request({
+      method: 'POST',
+      path,
+      headers,
+      body,
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    })
     const answer = await authenticate(received, proof.jwt, gatewayKeys)
     if (!answer.ok) throw answer.error
     return { answer: answer.value, jti: proof.jti }
@@ -126,13 +138,5 @@ const otherFleet = (): UserError =>
     code: 'E_GATEWAY_ANSWER',
     message: "the gateway answered for another fleet than this node's",
     fix: 'ask whoever runs the gateway; a node of a fleet that was founded anew joins again from an empty directory',
-    exitCode: EXIT.failure,
-  })
-
-const undeliverable = (name: SecretName): UserError =>
-  new UserError({
-    code: 'E_DELIVERY_CORRUPT',
-    message: `the secret ${name} did not arrive as it was sealed for this node and this request`,
-    fix: 'try again; if it stays so, somebody between this machine and the gateway changes what passes',
     exitCode: EXIT.failure,
   })

@@ -25,6 +25,8 @@ export interface NodeKeys {
   readonly sealing: {
     readonly privateKey: Awaited<ReturnType<typeof importSealingKey>>
     readonly publicKey: SealingKey
+    /** The private key itself, read anew and the caller's to wipe: what needs it is rare. */
+    readonly read: () => SecretBytes
   }
 }
 
@@ -70,6 +72,7 @@ async function assemble(load: (name: string, generate: () => SecretBytes) => Sec
     sealing: {
       privateKey: await importSealingKey(sealing),
       publicKey: SealingKey.parse(await x25519PublicKey(sealing)),
+      read: () => load('sealing.key', generateX25519),
     },
   }
 }

@@ -2,6 +2,8 @@
 export const DOMAIN = {
   /** BLAKE3 context of a per-secret key, followed by the secret's name. The original's, kept for byte compatibility (I-2). */
   secretKey: 'claw-secrets v1 ',
+  /** BLAKE3 context of the key under which a node keeps secrets for when its gateway is away. */
+  secretCache: 'claw-secret-cache v1',
   /** Hash from which a node's id is cut. */
   nodeId: 'claw-node-id v1',
   /** HPKE `info` of a delivered secret. */

@@ -68,11 +68,11 @@ async function fetchEnvironment(
   const { client, connection } = node
   try {
     await finishRotation(node)
-    const values = await client.fetchSecrets(secretNames(assignments))
+    const values = await client.fetchSecrets(secretNames(assignments).map((name) => ({ name })))
     try {
-      return secretEnvironment(assignments, values)
+      return secretEnvironment(assignments, new Map([...values].map(([name, { value }]) => [name, value])))
     } finally {
-      for (const value of values.values()) value.wipe()
+      for (const { value } of values.values()) value.wipe()
     }
   } finally {
     connection.close()

@@ -45,7 +45,7 @@ async function expectWhole(): Promise<void> {
   expect(keys.identity.publicKey).toBe(inForce())
   expect(state.identity).toBe(inForce())
   expect(pending()).toBe(false)
-  expect((await client.fetchSecrets([SecretName.parse('s')])).size).toBe(1)
+  expect((await client.fetchSecrets([{ name: SecretName.parse('s') }])).size).toBe(1)
 }
 
 describe('a rotation', () => {

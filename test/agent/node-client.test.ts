@@ -18,11 +18,11 @@ test('a secret is taken from the fleet that was joined only', async () => {
   const { id: node, fleet } = state.node
 
   const client = new NodeClient({ connection, node, keys, gatewayKeys, clock, fleet })
-  const secrets = await client.fetchSecrets([name])
-  expect(secrets.get(name)?.expose()).toEqual(utf8('value'))
+  const secrets = await client.fetchSecrets([{ name }])
+  expect(secrets.get(name)?.value.expose()).toEqual(utf8('value'))
 
   // Sealed as it should be, only for a fleet that is not the one this node joined.
   const elsewhere = FleetId.parse('b'.repeat(26))
   const stranger = new NodeClient({ connection, node, keys, gatewayKeys, clock, fleet: elsewhere })
-  await expect(stranger.fetchSecrets([name])).rejects.toMatchObject({ code: 'E_GATEWAY_ANSWER' })
+  await expect(stranger.fetchSecrets([{ name }])).rejects.toMatchObject({ code: 'E_GATEWAY_ANSWER' })
 })

@@ -18,18 +18,18 @@ export const jsonAnswer = (status: number, value: unknown): FakeAnswer => ({
   body: JSON.stringify(value),
 })
 
-export const problemAnswer = (code: ErrorCode, time: number): FakeAnswer => {
+export const problemAnswer = (code: ErrorCode, time: number, detail?: string): FakeAnswer => {
   const { status, title } = ERRORS[code]
-  return jsonAnswer(status, { type: 'about:blank', title, status, code, requestId: 'req_test', time })
+  return jsonAnswer(status, { type: 'about:blank', title, status, code, detail, requestId: 'req_test', time })
 }
 
 /** With the gateway's signature, if the request carried a proof. */
 export async function signAnswer(
   answer: FakeAnswer,
-  authorization: string | undefined,
+  authorization: string,
   signer: GatewaySigner,
 ): Promise<FakeAnswer> {
-  const [scheme, proof = ''] = (authorization ?? '').split(' ')
+  const [scheme, proof = ''] = authorization.split(' ')
   if (scheme !== PROOF_SCHEME) return answer
   const parts = ['claw-answer v1', sha256(proof), String(answer.status), sha256(answer.body)]
   const signature = JSON.stringify(await signAsGateway(signer, Buffer.concat(parts.map(prefixed))))
@@ -41,11 +41,20 @@ export function sendAnswer(response: ServerResponse, { status, headers, body }: 
   response.writeHead(status, headers).end(body)
 }
 
-/** In place of an upgrade. */
+/** In place of an upgrade. A length that the answer gives itself is a promise that may not be kept. */
 export function sendRefusal(socket: Duplex, { status, headers, body }: FakeAnswer): void {
-  const lines = Object.entries({ ...headers, connection: 'close', 'content-length': Buffer.byteLength(body) })
+  const length = String(Buffer.byteLength(body))
+  const { 'content-length': promised = length, ...others } = headers
+  const lines = Object.entries({ ...others, connection: 'close', 'content-length': promised })
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  socket.end(`HTTP/1.1 ${status} Refused\r\n${head}\r\n${body}`)
+  socket.write(`HTTP/1.1 ${status} Refused\r\n${head}\r\n${body}`)
+  if (promised === length) socket.end()
+}
+
+/** Without the gateway's signature: what anybody can answer who has a certificate. */
+export function unsigned({ headers, ...answer }: FakeAnswer): FakeAnswer {
+  const { 'claw-signature': _, ...others } = headers
+  return { ...answer, headers: others }
 }
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')

@@ -11,7 +11,6 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { WebSocketServer } from 'ws'
-import { sealDelivery } from '../../crypto/delivery.ts'
 import {
   enrolmentTranscript,
   type GatewaySigner,
@@ -21,13 +20,12 @@ import {
 } from '../../crypto/gateway-proof.ts'
 import { bodyHash } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
-import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { CLOSE, type RegisterFrame } from '../../protocol/frames.ts'
 import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '../../protocol/http.ts'
-import { FleetId, GatewayKey, type IdentityKey, type SealingKey, SecretName } from '../../protocol/ids.ts'
+import { FleetId, GatewayKey, type IdentityKey, type SealingKey } from '../../protocol/ids.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
 import {
   type FakeAnswer,
@@ -45,6 +43,7 @@ import {
   verifyEnrolment,
   verifyRotation,
 } from './fake-proofs.ts'
+import { deliver, type FakeSecret } from './fake-secrets.ts'
 import { FakeSession } from './fake-session.ts'
 
 interface Credentials {
@@ -52,11 +51,6 @@ interface Credentials {
   readonly ca: string
   readonly cert: string
   readonly key: string
-}
-
-interface FakeSecret {
-  readonly value: Uint8Array
-  readonly allowed: boolean
 }
 
 export class FakeGateway {
@@ -67,6 +61,10 @@ export class FakeGateway {
   readonly requests: string[] = []
   /** Every session upgrade is answered with this. */
   refusal: { readonly code: ErrorCode; readonly headers?: Record<string, string> } | undefined
+  /** Every request for secrets is answered with this. */
+  secretsRefusal: ErrorCode | undefined
+  /** What each request for secrets has called its job. */
+  readonly workloads: (string | undefined)[] = []
   /** Whether the owner has asked for a new identity key. */
   rotationAsked = true
   /** Enrolments and rotations that are done and whose answer is then lost. */
@@ -74,7 +72,8 @@ export class FakeGateway {
   /** Who signs as the gateway; an impostor has a key of their own. */
   signer: GatewaySigner
   /** What becomes of a signed answer on its way to the node, in the hands of whoever is in between. */
-  onTheWay: (answer: FakeAnswer) => FakeAnswer = (answer) => answer
+  onTheWay: (answer: FakeAnswer, authorization: string) => FakeAnswer | Promise<FakeAnswer> = (answer) =>
+    answer
   /** Identity keys in force, by node. */
   readonly identities = new Map<string, IdentityKey>()
   now: () => number = () => Date.now()
@@ -225,21 +224,12 @@ export class FakeGateway {
     if (!proof.ok) return this.#refusal(proof.error)
     const sealTo = this.#sealing.get(proof.value.sub)
     if (sealTo === undefined) return this.#refusal('E_NODE_UNKNOWN')
-    const items = []
-    for (const { name } of NodeSecretsBody.parse(parse(body)).secrets) {
-      const secret = this.secrets.get(name)
-      if (secret === undefined) return this.#refusal('E_SECRET_NOT_FOUND')
-      if (!secret.allowed) return this.#refusal('E_SECRET_DENIED')
-      const value = SecretBytes.take(new Uint8Array(secret.value))
-      const binding = {
-        fleet: this.fleet,
-        name: SecretName.parse(name),
-        version: 1,
-        request: proof.value.jti,
-      }
-      items.push({ name, version: 1, class: 'managed', sealed: await sealDelivery(sealTo, value, binding) })
-    }
-    return jsonAnswer(200, { fleet: this.fleet, items })
+    if (this.secretsRefusal !== undefined) return this.#refusal(this.secretsRefusal)
+    const asked = NodeSecretsBody.parse(parse(body))
+    this.workloads.push(asked.workload)
+    const reader = { fleet: this.fleet, sealTo, request: proof.value.jti }
+    const reply = await deliver(this.secrets, asked, reader)
+    return reply.ok ? jsonAnswer(200, reply.value) : this.#refusal(reply.error.code, reply.error.detail)
   }
 
   async #rotate(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
@@ -297,11 +287,12 @@ export class FakeGateway {
   }
 
   async #signed(answer: FakeAnswer, { headers }: IncomingMessage): Promise<FakeAnswer> {
-    return this.onTheWay(await signAnswer(answer, headers.authorization, this.signer))
+    const { authorization = '' } = headers
+    return this.onTheWay(await signAnswer(answer, authorization, this.signer), authorization)
   }
 
-  #refusal(code: ErrorCode): FakeAnswer {
-    return problemAnswer(code, this.now())
+  #refusal(code: ErrorCode, detail?: string): FakeAnswer {
+    return problemAnswer(code, this.now(), detail)
   }
 }
 
