@@ -11,7 +11,7 @@ import {
   MAX_SECRETS_PER_FETCH,
   MAX_TIMER_MS,
 } from './limits.ts'
-import { SecretPolicy, WorkloadName } from './secret-policy.ts'
+import { PolicyRule, SecretPolicy, WorkloadName } from './secret-policy.ts'
 
 const Time = z.iso.datetime()
 const Version = z.int().positive()
@@ -41,10 +41,17 @@ export const SecretSettings = z.strictObject({
 export type SecretSettings = z.infer<typeof SecretSettings>
 
 /** PATCH /v1/secrets/NAME: what is given replaces what there is. */
-export const SecretPatchBody = z.strictObject({
-  ...SecretSettings.partial().shape,
-  policy: SecretPolicy.optional(),
-})
+export const SecretPatchBody = z
+  .strictObject({
+    ...SecretSettings.partial().shape,
+    policy: SecretPolicy.optional(),
+    /**
+     * A rule that joins the policy there is, in place of one that has the same effect on the same readers. Whoever would send back the policy
+     * they have seen, with it, could undo somebody else's change, and would name by name what is kept by id.
+     */
+    rule: PolicyRule.optional(),
+  })
+  .refine(({ policy, rule }) => policy === undefined || rule === undefined, 'either a policy or a rule')
 export type SecretPatchBody = z.infer<typeof SecretPatchBody>
 
 export const VersionState = z.enum(['live', 'deleted', 'destroyed'])

@@ -1,8 +1,9 @@
 /** What happens to versions after they are written: deleted and brought back, destroyed; and the secret's own settings, and its end. */
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { SecretName } from '../protocol/ids.ts'
+import { MAX_POLICY_RULES } from '../protocol/limits.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
-import type { StoredPolicy } from '../protocol/secret-policy.ts'
+import type { StoredPolicy, StoredRule } from '../protocol/secret-policy.ts'
 import type { SecretSettings } from '../protocol/secrets.ts'
 import { type Actor, changeSecret, type Plan } from './change.ts'
 import { forgetFrames } from './frames.ts'
@@ -87,6 +88,8 @@ export async function purgeSecret(
 /** What is undefined stays as it is. */
 export type Settings = { readonly [K in keyof SecretSettings]?: SecretSettings[K] | undefined } & {
   readonly policy?: StoredPolicy | undefined
+  /** Joins the policy there is. */
+  readonly rule?: StoredRule | undefined
 }
 
 /** Policy and settings are no part of the value: its version stays what it is. */
@@ -96,10 +99,13 @@ export function changeSettings(
   name: SecretName,
   settings: Settings,
 ): Promise<Result<Plan, Refusal>> {
-  const action = settings.policy === undefined ? 'secret.metadata' : 'secret.policy'
+  const { rule } = settings
+  const action = (settings.policy ?? rule) === undefined ? 'secret.metadata' : 'secret.policy'
   return changeSecret(stores, actor, name, action, async (current) => {
     if (current === undefined || current.purged) return err(refusal('E_SECRET_NOT_FOUND'))
-    const policy = settings.policy ?? current.policy
+    const policy = rule === undefined ? (settings.policy ?? current.policy) : withRule(current.policy, rule)
+    if (policy.rules.length > MAX_POLICY_RULES)
+      return err(refusal('E_BODY_INVALID', `a policy has at most ${MAX_POLICY_RULES} rules`))
     return ok({
       action,
       reason: describe(settings),
@@ -135,9 +141,24 @@ function store(
     )
 }
 
-function describe({ policy, ...settings }: Settings): string {
+function withRule({ rules, expires }: StoredPolicy, rule: StoredRule): StoredPolicy {
+  const others = rules.filter((other) => readersOf(other) !== readersOf(rule))
+  return { rules: [...others, rule], expires }
+}
+
+const readersOf = ({ effect, nodes, tags, workloads, roles }: StoredRule): string =>
+  JSON.stringify([
+    effect,
+    nodes.map(({ id }) => id).sort(),
+    ...[tags, workloads, roles].map((one) => [...one].sort()),
+  ])
+
+function describe({ policy, rule, ...settings }: Settings): string {
   const named = Object.keys(defined(settings))
-  return [...(policy === undefined ? [] : [describePolicy(policy)]), ...named].join('; ') || 'nothing'
+  const added = rule === undefined ? [] : [`added: ${describePolicy({ rules: [rule], expires: null })}`]
+  return (
+    [...(policy === undefined ? [] : [describePolicy(policy)]), ...added, ...named].join('; ') || 'nothing'
+  )
 }
 
 const defined = <T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } =>

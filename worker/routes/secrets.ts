@@ -61,12 +61,14 @@ export const secretRoutes = new Hono<GatewayEnv>()
   })
   .patch('/:name', requireRole('admin'), async (c) => {
     const name = await readName(c, 'secret.metadata')
-    const { policy, ...settings } = await readJson(c, SecretPatchBody)
+    const { policy, rule, ...settings } = await readJson(c, SecretPatchBody)
     const resolved = policy && (await resolvePolicy(c, policy))
+    const [added] = rule === undefined ? [] : (await resolvePolicy(c, { rules: [rule], expires: null })).rules
     orRefuse(
       await changeSettings(requestStores(c), actorOf(c), name, {
         ...settings,
-        ...(resolved && { policy: resolved }),
+        policy: resolved,
+        rule: added,
       }),
     )
     return announced(c, name)
