@@ -18,7 +18,20 @@ import {
   TokenList,
 } from '../protocol/http.ts'
 import type { NodePatchBody } from '../protocol/node-tags.ts'
-import { SecretItem, SecretList, SecretReadReply } from '../protocol/secrets.ts'
+import {
+  KeyringReply,
+  SecretDetail,
+  type SecretExplainBody,
+  SecretExplainReply,
+  type SecretItem,
+  SecretList,
+  type SecretPatchBody,
+  type SecretReadBody,
+  SecretReadReply,
+  SecretRecipients,
+  type SecretSealedBody,
+  SecretVersionList,
+} from '../protocol/secrets.ts'
 
 const Nothing = z.undefined()
 
@@ -26,6 +39,23 @@ interface Body {
   readonly type: string
   readonly content: Uint8Array | string
 }
+
+/** What a write says beside the value. */
+interface SecretWrite {
+  readonly cas?: number | undefined
+  /** Milliseconds. */
+  readonly overlap?: number | undefined
+  readonly readers: SecretReaders
+}
+
+/** Without any, an existing secret keeps the policy it has. */
+export interface SecretReaders {
+  readonly tags: readonly string[]
+  readonly nodes: readonly string[]
+}
+
+export type SecretVersionEntry = z.infer<typeof SecretVersionList>['items'][number]
+export type SecretRecipient = z.infer<typeof SecretRecipients>['items'][number]
 
 interface ListPage<Item> {
   readonly items: Item[]
@@ -35,6 +65,11 @@ interface ListPage<Item> {
 export class AdminClient {
   readonly #connection: GatewayConnection
   readonly #authorization: string
+
+  /** Of the gateway, as in `https://gateway.example:8443`. */
+  get origin(): string {
+    return this.#connection.url.origin
+  }
 
   constructor(connection: GatewayConnection, token: string) {
     this.#connection = connection
@@ -81,30 +116,78 @@ export class AdminClient {
     return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-identity`, json({}))
   }
 
-  /** Without a policy, an existing secret keeps the one it has. */
-  putSecret(
-    name: string,
-    value: Uint8Array,
-    policy: { readonly allowTags: readonly string[]; readonly allowNodes: readonly string[] },
-  ) {
-    const query = new URLSearchParams([
-      ...policy.allowTags.map((tag) => ['allow-tag', tag] as [string, string]),
-      ...policy.allowNodes.map((node) => ['allow-node', node] as [string, string]),
-    ])
-    const path = `/v1/secrets/${encodeURIComponent(name)}${query.size === 0 ? '' : `?${query}`}`
-    return this.#call(SecretItem, 'PUT', path, { type: 'application/octet-stream', content: value })
+  putSecret(name: string, value: Uint8Array, { cas, overlap, readers }: SecretWrite) {
+    const query = new URLSearchParams(readersQuery(readers))
+    if (cas !== undefined) query.set('cas', String(cas))
+    if (overlap !== undefined) query.set('overlap', String(overlap))
+    return this.#call(SecretDetail, 'PUT', withQuery(secretPath(name), query), {
+      type: 'application/octet-stream',
+      content: value,
+    })
   }
 
-  readSecret(name: string, body: { readonly sealTo: string; readonly request: string }) {
-    return this.#call(SecretReadReply, 'POST', `/v1/secrets/${encodeURIComponent(name)}/read`, json(body))
+  putSealedSecret(name: string, body: SecretSealedBody) {
+    return this.#call(SecretDetail, 'POST', `${secretPath(name)}/sealed`, json(body))
   }
 
-  secrets(): Promise<SecretItem[]> {
-    return this.#all<SecretItem>(SecretList, '/v1/secrets')
+  patchSecret(name: string, body: z.input<typeof SecretPatchBody>) {
+    return this.#call(SecretDetail, 'PATCH', secretPath(name), json(body))
   }
 
-  removeSecret(name: string) {
-    return this.#call(Nothing, 'DELETE', `/v1/secrets/${encodeURIComponent(name)}`)
+  readSecret(name: string, body: z.input<typeof SecretReadBody>) {
+    return this.#call(SecretReadReply, 'POST', `${secretPath(name)}/read`, json(body))
+  }
+
+  secret(name: string) {
+    return this.#call(SecretDetail, 'GET', secretPath(name))
+  }
+
+  /** Undefined if there is none: asked as a list, because looking for what is not there is a refusal in the trail. */
+  async findSecret(name: string): Promise<SecretItem | undefined> {
+    const query = new URLSearchParams({ prefix: name, limit: '1' })
+    const { items } = await this.#call(SecretList, 'GET', withQuery('/v1/secrets', query))
+    return items.find((item) => item.name === name)
+  }
+
+  secrets(query: { readonly prefix?: string | undefined; readonly due?: boolean } = {}) {
+    const { prefix, due = false } = query
+    return this.#all<SecretItem>(SecretList, '/v1/secrets', {
+      ...(prefix !== undefined && { prefix }),
+      ...(due && { due: 'true' }),
+    })
+  }
+
+  /** @param versions the newest if there are none. */
+  changeSecretVersions(name: string, change: 'delete' | 'undelete' | 'destroy', versions: readonly number[]) {
+    const body = versions.length === 0 ? {} : { versions }
+    return this.#call(SecretDetail, 'POST', `${secretPath(name)}/${change}`, json(body))
+  }
+
+  purgeSecret(name: string) {
+    return this.#call(Nothing, 'DELETE', secretPath(name))
+  }
+
+  explainSecret(name: string, body: z.input<typeof SecretExplainBody>) {
+    return this.#call(SecretExplainReply, 'POST', `${secretPath(name)}/explain`, json(body))
+  }
+
+  /** Who may read it; of those readers, if there are any, and else by the policy it has. */
+  async secretRecipients(name: string, readers: SecretReaders): Promise<SecretRecipient[]> {
+    const path = withQuery(`${secretPath(name)}/recipients`, new URLSearchParams(readersQuery(readers)))
+    return (await this.#call(SecretRecipients, 'GET', path)).items
+  }
+
+  /** Every version there is. */
+  secretVersions(): Promise<SecretVersionEntry[]> {
+    return this.#all<SecretVersionEntry>(SecretVersionList, '/v1/secret-versions')
+  }
+
+  keyring() {
+    return this.#call(KeyringReply, 'GET', '/v1/keys')
+  }
+
+  rewrapKeys() {
+    return this.#call(KeyringReply, 'POST', '/v1/keys/rewrap', json({}))
   }
 
   createApiKey(body: ApiKeyCreateBody) {
@@ -125,19 +208,20 @@ export class AdminClient {
 
   /** Newest first. */
   audit(limit: number): Promise<AuditItem[]> {
-    return this.#all<AuditItem>(AuditList, '/v1/audit', limit)
+    return this.#all<AuditItem>(AuditList, '/v1/audit', {}, limit)
   }
 
   async #all<Item>(
     schema: z.ZodType<ListPage<Item>>,
     path: string,
+    parameters: Readonly<Record<string, string>> = {},
     limit = Number.POSITIVE_INFINITY,
   ): Promise<Item[]> {
     const items: Item[] = []
     let cursor: string | undefined
     do {
-      const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}`
-      const page: ListPage<Item> = await this.#call(schema, 'GET', path + query)
+      const query = new URLSearchParams({ ...parameters, ...(cursor !== undefined && { cursor }) })
+      const page: ListPage<Item> = await this.#call(schema, 'GET', withQuery(path, query))
       items.push(...page.items)
       cursor = page.next
     } while (cursor !== undefined && items.length < limit)
@@ -151,3 +235,13 @@ export class AdminClient {
 }
 
 const json = (value: unknown): Body => ({ type: 'application/json', content: JSON.stringify(value) })
+
+const secretPath = (name: string): string => `/v1/secrets/${encodeURIComponent(name)}`
+
+const withQuery = (path: string, query: URLSearchParams): string =>
+  query.size === 0 ? path : `${path}?${query}`
+
+const readersQuery = ({ tags, nodes }: SecretReaders): [string, string][] => [
+  ...tags.map((tag): [string, string] => ['allow-tag', tag]),
+  ...nodes.map((node): [string, string] => ['allow-node', node]),
+]

@@ -29,11 +29,9 @@ it('holds only ciphertext and hashes', async () => {
   const { token } = await gateway.admin.createToken({ uses: 1 })
   const node = await SimulatedNode.make(gateway.connection, 'reader')
   await node.enrol(token)
-  await gateway.admin.putSecret('canary', canary, { allowTags: [], allowNodes: ['reader'] })
-  await gateway.admin.putSecret('canary.large', Buffer.concat(Array(100).fill(canary)), {
-    allowTags: [],
-    allowNodes: ['reader'],
-  })
+  const readers = { tags: [], nodes: ['reader'] }
+  await gateway.admin.putSecret('canary', canary, { readers })
+  await gateway.admin.putSecret('canary.large', Buffer.concat(Array(100).fill(canary)), { readers })
   // Once into the cache, and once out of it.
   await node.fetchSecret('canary.large')
   await node.fetchSecret('canary.large')
