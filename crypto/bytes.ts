@@ -25,6 +25,14 @@ export const base64UrlToBase64 = (text: string): string =>
 export const base64ToBase64Url = (text: string): string =>
   text.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
+export const toBase64 = (bytes: Uint8Array): string => base64UrlToBase64(toBase64Url(bytes))
+
+/** Strict: padded, and as `fromBase64Url` beside that. */
+export function fromBase64(text: string): Uint8Array | undefined {
+  const bytes = fromBase64Url(base64ToBase64Url(text))
+  return bytes !== undefined && toBase64(bytes) === text ? bytes : undefined
+}
+
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
   let offset = 0
