@@ -30,7 +30,7 @@ export function createLog({ level, write, now }: Options): Log {
 
 const UUID = /\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi
 const JWT = /\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+/g
-const API_TOKEN = /\bclaw_[A-Za-z0-9]{16,}/g
+const API_TOKEN = /\bclaw(?:key)?_[A-Za-z0-9]{16,}/g
 /** A 32-byte key in base64, as in the agent's key files and WireGuard's tools. */
 const KEY = /(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{43}=/g
 

@@ -46,7 +46,8 @@ describe('log', () => {
       0,
     )
     const key = Buffer.from(seed.expose()).toString('base64')
-    log.warn(`refused ${jwt}`, { why: `Bearer ${jwt}`, token: `claw_${'x1'.repeat(16)}`, key: `${key}\n` })
+    log.warn(`refused ${jwt}`, { why: `Bearer ${jwt}`, key: `${key}\n` })
+    log.warn('refused', { token: `claw_${'x1'.repeat(16)}`, why: `clawkey_${'x1'.repeat(19)}` })
     expect(lines.join('')).not.toContain(jwt.split('.')[2])
     expect(lines.join('')).not.toContain('x1x1')
     expect(lines.join('')).not.toContain(key)

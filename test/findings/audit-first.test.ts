@@ -19,12 +19,25 @@ const SECRET = {
   purged_at: null,
 }
 
-/** Knows one secret without versions, and notes what it was asked to write. */
+const API_KEY = {
+  id: 'A'.repeat(22),
+  name: 'there',
+  role: 'viewer',
+  created_at: 1,
+  expires_at: null,
+  revoked_at: null,
+  created_by: 'admin:root',
+}
+
+/** Knows one API key, and one secret without versions, and notes what it was asked to write. */
 const database = {
   prepare(sql: string) {
     const statement = {
       bind: () => statement,
-      first: async () => (sql.includes('FROM secrets s') ? SECRET : null),
+      first: async () => {
+        if (sql.includes('FROM secrets s')) return SECRET
+        return sql.includes('FROM api_keys') ? API_KEY : null
+      },
       all: async () => ({ results: [] }),
       run: async () => {
         statements.push(sql)
@@ -58,6 +71,7 @@ const env = {
   FLEET: object({
     nodeByName: async () => ({ id: 'a'.repeat(26), name: 'x' }),
     remove: async () => calls.push('remove'),
+    setTags: async () => calls.push('setTags'),
     quarantine: async () => calls.push('quarantine'),
     release: async () => calls.push('release'),
   }),
@@ -82,7 +96,11 @@ test.each([
   ['GET', '/v1/secrets', undefined],
   ['POST', '/v1/tokens', '{}'],
   ['DELETE', `/v1/tokens/${'A'.repeat(22)}`, undefined],
+  ['POST', '/v1/api-keys', '{"name":"new","role":"viewer"}'],
+  ['GET', '/v1/api-keys', undefined],
+  ['DELETE', '/v1/api-keys/there', undefined],
   ['DELETE', '/v1/nodes/x', undefined],
+  ['PATCH', '/v1/nodes/x', '{"tags":[]}'],
   ['POST', '/v1/nodes/x/quarantine', '{}'],
   ['POST', '/v1/nodes/x/release', '{}'],
   ['POST', '/v1/nodes/x/rotate-identity', '{}'],
