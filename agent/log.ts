@@ -2,7 +2,7 @@
  * The agent's log: one JSON object a line on standard error. The id of a session is a MaskedId; beside that every line passes the same
  * scrubber, so that a new call cannot bypass it (acceptance L-2): of a session id eight characters stay, and of a token nothing.
  */
-import type { MaskedId } from '../host/masked-id.ts'
+import type { MaskedId } from '../protocol/masked-id.ts'
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof LEVELS)[number]

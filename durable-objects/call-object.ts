@@ -26,6 +26,12 @@ function isRetryable(error: unknown): boolean {
   return retryable === true && overloaded !== true
 }
 
+/** The platform's word that an object could not be reached, or was reset under the call, rather than that it failed. */
+export const isUnavailable = (error: unknown): boolean =>
+  typeof error === 'object' &&
+  error !== null &&
+  ['retryable', 'overloaded', 'durableObjectReset'].some((property) => property in error)
+
 /** The objects of which there is one. */
 export const FLEET_OBJECT = 'fleet:v1'
 export const AUDIT_OBJECT = 'audit:v1'

@@ -24,11 +24,12 @@ import {
   REGISTER_TIMEOUT_MS,
   TELEMETRY_INTERVAL_MS,
 } from '../protocol/limits.ts'
+import { MaskedId } from '../protocol/masked-id.ts'
 import type { MeshPosition } from '../protocol/mesh.ts'
 import type { Result } from '../protocol/result.ts'
 import { shardName } from '../protocol/shard.ts'
 import { OLDEST_SUPPORTED_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../protocol/version.ts'
-import { AUDIT_OBJECT, callObject, FLEET_OBJECT } from './call-object.ts'
+import { AUDIT_OBJECT, callObject, FLEET_OBJECT, isUnavailable } from './call-object.ts'
 import { closeQuietly, sendError, sendFrame } from './close.ts'
 import { readConfig } from './config.ts'
 import { count, readCounters } from './counters.ts'
@@ -112,8 +113,17 @@ export class SessionShard extends DurableObject<Env> {
     return new Response(null, { status: 101, webSocket: client })
   }
 
+  /** The only catch of a session, as the edge has one: without it a frame that fails has no answer, and its sender waits. */
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     count('object_wakeups_by_frame')
+    try {
+      await this.#receive(socket, message)
+    } catch (error) {
+      this.#failed(socket, error)
+    }
+  }
+
+  async #receive(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const session = this.#sessions.get(socket)
     if (session === undefined) return closeQuietly(socket, CLOSE.goingAway)
     if (session.state === 'closing') return
@@ -344,6 +354,21 @@ export class SessionShard extends DurableObject<Env> {
     const violations = (this.#sessions.get(socket)?.violations ?? 0) + 1
     this.#sessions.update(socket, { violations })
     if (violations >= MAX_VIOLATIONS) this.#close(socket, CLOSE.violations, code)
+  }
+
+  /** A session that is up stays up: the sweep mends what the frame did not do. One that is not has to begin anew. */
+  #failed(socket: WebSocket, error: unknown): void {
+    const { proof = '', node, state } = this.#sessions.get(socket) ?? {}
+    console.error({
+      event: 'frame_failed',
+      session: String(new MaskedId(proof)),
+      node,
+      state,
+      error: String(error),
+    })
+    const code = isUnavailable(error) ? 'E_UNAVAILABLE' : 'E_INTERNAL'
+    if (state === 'live') sendError(socket, code)
+    else this.#refuse(socket, code, CLOSE.failed)
   }
 
   #closeUnregistered(socket: WebSocket): void {

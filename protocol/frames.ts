@@ -17,6 +17,7 @@ export const PONG = 'pong'
 export const CLOSE = {
   normal: 1000,
   goingAway: 1001,
+  failed: 1011,
   registerTimeout: 4001,
   violations: 4002,
   removed: 4003,

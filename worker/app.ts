@@ -1,5 +1,6 @@
 /** The HTTP edge: what every request passes, in this order, and which route takes it. */
 import { Hono } from 'hono'
+import { isUnavailable } from '../durable-objects/call-object.ts'
 import { ConfigError, readConfig } from '../durable-objects/config.ts'
 import { problemResponse } from '../durable-objects/problem.ts'
 import { type GatewayEnv, RefusedError } from './context.ts'
@@ -65,6 +66,3 @@ app.onError((error, c) => {
   console.error({ event: 'request_failed', requestId, error: String(error) })
   return problemResponse({ code: isUnavailable(error) ? 'E_UNAVAILABLE' : 'E_INTERNAL' }, requestId)
 })
-
-const isUnavailable = (error: unknown): boolean =>
-  typeof error === 'object' && error !== null && ('retryable' in error || 'overloaded' in error)

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { Keyring } from '../../crypto/keyring.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { generateX25519 } from '../../crypto/x25519.ts'
-import { MaskedId } from '../../host/masked-id.ts'
+import { MaskedId } from '../../protocol/masked-id.ts'
 
 /** Every form in which a reader of a log could recognise the bytes. */
 const formsOf = (bytes: Uint8Array): string[] => {
