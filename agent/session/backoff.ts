@@ -9,8 +9,11 @@ import {
   RECONNECT_STABLE_MS,
 } from '../../protocol/limits.ts'
 
-/** A gateway that asks for more than this is taken to mean this: a typing error must not silence a fleet for a year. */
-export const MAX_RETRY_AFTER_MS = 60 * 60_000
+/**
+ * `Retry-After` counts up to here. No header is signed: whoever is in between for a moment must not silence a node for longer than the agent
+ * would wait by itself.
+ */
+export const MAX_RETRY_AFTER_MS = RECONNECT_CAP_MS
 /** After another session of this identity took over: long enough that two clones do not keep throwing each other out. */
 export const SUPERSEDED_WAIT_MS = 5 * 60_000
 

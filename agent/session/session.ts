@@ -8,6 +8,7 @@
  * of what it says is handed on.
  */
 import type { X509Certificate } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import { TLSSocket } from 'node:tls'
 import type { RawData } from 'ws'
 import {
@@ -26,6 +27,7 @@ import { parseGatewayFrame } from './gateway-frame.ts'
 import { Heartbeat } from './heartbeat.ts'
 import {
   closed,
+  closedUnproved,
   failed,
   notRegistered,
   notTheGateway,
@@ -37,7 +39,7 @@ import {
 
 /** A close frame that nobody answers must not hold up a shutdown. */
 const CLOSE_TIMEOUT_MS = 2_000
-/** An objection may come from an impostor, and ends in a log. */
+/** An objection ends in a log. */
 const MAX_MESSAGE_LENGTH = 256
 
 export type Registered = Extract<GatewayFrame, { type: 'registered' }>
@@ -73,23 +75,17 @@ export class Session {
 
   constructor(options: Options) {
     this.#options = options
-    const { clock } = options
     const { socket } = options.dialled
     this.ended = new Promise((resolve) => {
       socket.once('close', (code) => {
-        const end = this.#reason ?? closed(code, this.#objection)
+        const end = this.#reason ?? this.#closedWith(code)
         this.#finish(end)
         this.#deadline?.cancel()
         resolve(end)
       })
     })
     socket.on('error', (error) => this.#finish(failed(error)))
-    socket.on('unexpected-response', (_request, response) => {
-      void refused(response, clock.now()).then((end) => {
-        this.#finish(end)
-        socket.terminate()
-      })
-    })
+    socket.on('unexpected-response', (_request, response) => void this.#refused(response))
     socket.on('upgrade', (response) => {
       this.#certificate = certificateOf(response.socket)
     })
@@ -118,6 +114,17 @@ export class Session {
       socket.close(CLOSE.normal)
       this.#deadline = clock.after(CLOSE_TIMEOUT_MS, () => socket.terminate())
     } else socket.terminate()
+  }
+
+  async #refused(response: IncomingMessage): Promise<void> {
+    const { clock, dialled } = this.#options
+    // A body that trickles in must not hold the agent for as long as somebody likes.
+    this.#deadline = clock.after(REGISTER_TIMEOUT_MS, () => this.#abort(notRegistered()))
+    try {
+      this.#abort(await refused(response, dialled.authenticate, clock.now()))
+    } catch (error) {
+      this.#abort(failed(asError(error)))
+    }
   }
 
   async #begin(): Promise<void> {
@@ -156,7 +163,9 @@ export class Session {
         break
       case 'error':
         this.#objection = { ...frame, message: frame.message.slice(0, MAX_MESSAGE_LENGTH) }
-        log.warn('the gateway objects', { code: frame.code, detail: this.#objection.message })
+        // Of one who has not proved to be the gateway the code is enough, and comes with the end.
+        if (this.#registeredAt !== undefined)
+          log.warn('the gateway objects', { code: frame.code, detail: this.#objection.message })
         break
       default:
         if (this.#registeredAt !== undefined && this.#reason === undefined) onFrame(frame)
@@ -190,6 +199,11 @@ export class Session {
       () => this.#abort(silent()),
     )
     onRegistered(frame)
+  }
+
+  #closedWith(code: number): SessionEnd {
+    const proved = this.#registeredAt !== undefined
+    return (proved ? closed : closedUnproved)(code, this.#objection)
   }
 
   #transmit(text: string): void {

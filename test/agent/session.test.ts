@@ -133,11 +133,14 @@ describe('after a loss', () => {
     expect(await wait).toBe(30_000)
   })
 
-  test('Retry-After is a lower bound', async () => {
-    gateway.refusal = { code: 'E_UNAVAILABLE', headers: { 'retry-after': '300' } }
+  test.each([
+    ['45', 46_000],
+    ['31536000', 61_000],
+  ])('Retry-After: %s is a lower bound, up to a minute', async (seconds, expected) => {
+    gateway.refusal = { code: 'E_UNAVAILABLE', headers: { 'retry-after': seconds } }
     const wait = nextWait()
     agent = await startAgent()
-    expect(await wait).toBe(301_000)
+    expect(await wait).toBe(expected)
   })
 
   test('a gateway that is away makes one log line a minute', async () => {
@@ -163,12 +166,12 @@ describe('after a loss', () => {
     const session = await gateway.session()
     await session.frame('register')
     const wait = nextWait()
-    session.send({ type: 'error', code: 'E_PROTOCOL_VERSION', message: 'update the agent' })
+    session.send({ type: 'error', code: 'E_PROTOCOL_VERSION', message: 'run this command' })
     session.close(CLOSE.violations)
     await wait
     expect(agent.supervisor.status.problem).toEqual({
       code: 'E_PROTOCOL_VERSION',
-      message: 'update the agent',
+      message: 'This protocol version is not supported; update the agent.',
     })
   })
 })
