@@ -13,6 +13,7 @@ import { checkPinnedUrl, requireTls } from '../host/require-tls.ts'
 import { readSettings, type Setting, type SettingSpecs } from '../host/settings.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { AdminClient } from './admin-client.ts'
+import { AGE_IDENTITY_VARIABLE, OWN_DIRECTORY_VARIABLE } from './own-directory.ts'
 import { DEFAULT_DIRECTORY, findRunningGateway } from './run-file.ts'
 
 export const connectionOptions = {
@@ -83,7 +84,12 @@ function findGateway(options: ConnectionOptions, env: NodeJS.ProcessEnv): Place 
   const { 'token-file': token_file, ...others } = options
   const { gateway, ca, fingerprint, require_tls, ...settings } = readSettings(
     SETTINGS,
-    { env, prefix: 'CLAW_', otherVariables: ['CLAW_DEBUG'], flags: { ...others, token_file } },
+    {
+      env,
+      prefix: 'CLAW_',
+      otherVariables: ['CLAW_DEBUG', OWN_DIRECTORY_VARIABLE, AGE_IDENTITY_VARIABLE],
+      flags: { ...others, token_file },
+    },
     problems,
   )
   const check = <V, R>(name: string, setting: Setting<V> | undefined, parse: (value: V) => R) =>

@@ -10,6 +10,8 @@ import {
 } from '../host/private-file.ts'
 
 export const OWN_DIRECTORY_VARIABLE = 'CLAW_HOME'
+/** Names a file of age keys that is used instead of the one kept here. */
+export const AGE_IDENTITY_VARIABLE = 'CLAW_AGE_IDENTITY'
 
 const directory = (): string =>
   resolve(

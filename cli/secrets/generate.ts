@@ -16,13 +16,16 @@ export const ALPHABETS = {
 
 export type Alphabet = keyof typeof ALPHABETS
 
+/** The platform gives no more than 64 KiB. */
+const DRAWN_AT_ONCE = 256
+
 export function generateValue(length: number, alphabet: Alphabet): SecretBytes {
   const characters = ALPHABETS[alphabet]
   // A byte above the last whole multiple would make the first characters likelier.
   const bound = 256 - (256 % characters.length)
   const value = new Uint8Array(length)
   for (let filled = 0; filled < length; ) {
-    using drawn = SecretBytes.take(randomBytes(length - filled + 16))
+    using drawn = SecretBytes.take(randomBytes(DRAWN_AT_ONCE))
     for (const byte of drawn.expose()) {
       if (byte >= bound || filled === length) continue
       value[filled++] = characters.charCodeAt(byte % characters.length)

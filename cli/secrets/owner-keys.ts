@@ -15,9 +15,8 @@ import {
 import { usageError } from '../../host/options.ts'
 import { readPrivateFile } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { createOwnFile, ownPath, readOwnFile } from '../own-directory.ts'
+import { AGE_IDENTITY_VARIABLE, createOwnFile, ownPath, readOwnFile } from '../own-directory.ts'
 
-export const AGE_IDENTITY_VARIABLE = 'CLAW_AGE_IDENTITY'
 const OWN_IDENTITY = 'age-identity.txt'
 /** Colleagues and spare keys to which everything is sealed as well: one `age1...` a line. */
 const OWN_RECIPIENTS = 'age-recipients.txt'

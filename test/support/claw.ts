@@ -1,8 +1,10 @@
 /** The `claw` program as a process: gateways that end with the test, and commands run to their end. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { buffer, text } from 'node:stream/consumers'
@@ -12,6 +14,9 @@ import { endProcess } from '../../cli/up/processes.ts'
 import type { Ready } from '../../cli/up/up.ts'
 
 const CLAW = join(import.meta.dirname, '../../cli/main.ts')
+/** What claw keeps for its person, who is not the one that runs the tests. */
+const OWN_DIRECTORY = mkdtempSync(join(tmpdir(), 'claw-own-'))
+process.once('exit', () => rmSync(OWN_DIRECTORY, { recursive: true, force: true }))
 
 export interface Finished {
   readonly code: number | null
@@ -92,7 +97,7 @@ function launch(args: readonly string[], { cwd, env }: RunOptions = {}) {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('CLAW_'))
   return spawn(process.execPath, [CLAW, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...Object.fromEntries(inherited), ...env },
+    env: { ...Object.fromEntries(inherited), CLAW_HOME: OWN_DIRECTORY, ...env },
     ...(cwd !== undefined && { cwd }),
   })
 }
