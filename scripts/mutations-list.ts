@@ -651,7 +651,7 @@ const EMBEDDED: readonly Mutation[] = [
   mutate(
     "the public socket is bound to Miniflare's door",
     ['cli/up/public-socket.ts', ', entrypoint: ENTRYPOINT', ''],
-    [...SOCKET, 'header of a client'],
+    ['host', 'cli/embedded-gateway.test.ts', 'what the socket says'],
   ),
   mutate(
     "a client speaks Cloudflare's word",

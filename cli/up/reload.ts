@@ -16,9 +16,10 @@ export type ReloadProbe = (url: string) => Promise<boolean>
  * @throws UserError if it did not take the files, ended, or was not seen with them in time.
  */
 export async function reloadRunningGateway(directory: string, probe: ReloadProbe): Promise<boolean> {
-  const running = findRunningGateway(directory)
+  // Checks that the directory can be believed, too.
+  findRunningGateway(directory)
   const run = readRunFile(directory)
-  if (running === undefined || run === undefined) return false
+  if (run === undefined || !isAlive(run.gateway)) return false
   process.kill(run.gateway.pid, 'SIGHUP')
 
   const until = performance.now() + TIMEOUT_MS
@@ -29,7 +30,14 @@ export async function reloadRunningGateway(directory: string, probe: ReloadProbe
     if (reload.refused !== undefined) throw refused(directory, reload.refused)
     return true
   })
-  await poll(directory, run.gateway, until, () => probe(running.url).catch(() => false))
+  // One that was still starting has a URL only now.
+  const url = findRunningGateway(directory)?.url
+  await poll(
+    directory,
+    run.gateway,
+    until,
+    async () => url !== undefined && (await probe(url).catch(() => false)),
+  )
   return true
 }
 

@@ -1,5 +1,4 @@
 /** `claw up`: everything a gateway needs, made where it is missing, and the gateway itself until a signal ends it. */
-import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
 import { createServer, isIP } from 'node:net'
@@ -10,11 +9,10 @@ import { spkiSha256 } from '../../host/pins.ts'
 import { ensurePrivateDirectory } from '../../host/private-file.ts'
 import { UserError } from '../../host/user-error.ts'
 import { DirectoryClaim } from '../run-file.ts'
-import { type ReloadableOptions, startGateway } from './embedded-gateway.ts'
-import { type KeyFiles, keepKeyFiles, rereadKeyFiles } from './key-files.ts'
-import { checkSuccessor, versionsOf } from './keyring-file.ts'
+import { startGateway } from './embedded-gateway.ts'
+import { gatewayOptions, keepGatewayFiles, rereadGatewayFiles } from './gateway-files.ts'
+import { versionsOf } from './keyring-file.ts'
 import { isServerName, originOf, serverNames } from './server-names.ts'
-import { keepTlsFiles, type TlsFiles } from './tls-files.ts'
 
 export interface UpOptions {
   readonly dir: string
@@ -59,15 +57,14 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
   const names = serverNames(options)
   const port = options.port === 0 ? await freePort(options.host) : options.port
   const origins = names.map((name) => originOf(name, port))
+  const place = { directory, names, origins }
 
-  const keys = keepKeyFiles(directory, { fresh })
-  const tls = await keepTlsFiles(directory, names, { fresh })
+  let files = await keepGatewayFiles(place, { fresh })
   // Last of all: from here on a missing key is a lost one, not one that is still to be made.
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
 
-  let inForce = reloadable(keys, tls, origins)
   const gateway = await startGateway({
-    ...inForce,
+    ...gatewayOptions(files, place),
     host: options.host,
     port,
     stateDirectory,
@@ -78,33 +75,33 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
   claim.note({ url })
 
   const takeFiles = async (): Promise<string> => {
-    const keysNow = rereadKeyFiles(directory)
-    checkSuccessor(directory, inForce.bindings.MASTER_KEYRING, keysNow.bindings.MASTER_KEYRING)
-    const next = reloadable(keysNow, await keepTlsFiles(directory, names, { fresh: false }), origins)
-    if (isDeepStrictEqual(next, inForce)) return 'reload: the files hold nothing new'
+    const found = await rereadGatewayFiles(place, files)
+    const next = gatewayOptions(found, place)
+    if (isDeepStrictEqual(next, gatewayOptions(files, place))) return 'reload: the files hold nothing new'
     await gateway.reload(next)
-    inForce = next
-    const keyring = versionsOf(next.bindings.MASTER_KEYRING)
+    files = found
+    const keyring = versionsOf(found.keys.bindings.MASTER_KEYRING)
     return `reload: the files are in force; master key version ${keyring?.active} of ${keyring?.versions.join(', ')}`
   }
   let reloads = 0
   return {
     ready: {
       url,
-      ca: tls.caPath,
-      fingerprint: spkiSha256(tls.ca),
-      adminTokenFile: keys.adminTokenPath,
+      ca: files.tls.caPath,
+      fingerprint: spkiSha256(files.tls.ca),
+      adminTokenFile: files.keys.adminTokenPath,
       pid: process.pid,
     },
     async reload() {
+      reloads++
       try {
         log(await takeFiles())
-        claim.note({ reload: { count: ++reloads } })
+        claim.note({ reload: { count: reloads } })
       } catch (error) {
         if (!(error instanceof UserError)) throw error
         const why = error.why === undefined ? error.message : `${error.message}: ${error.why}`
         log(`error: reload refused, everything stays as it was: ${why}`)
-        claim.note({ reload: { count: ++reloads, refused: why } })
+        claim.note({ reload: { count: reloads, refused: why } })
       }
     },
     async stop() {
@@ -115,19 +112,6 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
 }
 
 const log = (line: string): void => void process.stderr.write(`${line}\n`)
-
-/** What the files decide, apart from where the gateway is and who it serves. */
-const reloadable = (keys: KeyFiles, tls: TlsFiles, origins: readonly string[]) =>
-  ({
-    tls: { key: tls.key, chain: tls.chain },
-    bindings: {
-      ...keys.bindings,
-      EDGE: 'embedded',
-      GATEWAY_ORIGINS: origins.join(' '),
-      GATEWAY_CA: tls.ca.toString(),
-      GATEWAY_TLS_SPKI: spkiSha256(new X509Certificate(tls.chain), 'base64url'),
-    },
-  }) satisfies ReloadableOptions
 
 /** All that is wrong with the flags, at once, before anything is touched (R8). */
 function checkOptions({ host, port, names }: UpOptions): void {

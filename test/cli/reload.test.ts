@@ -254,6 +254,16 @@ test('where no gateway runs there is nobody to tell', async () => {
   expect(await reload()).toBe(false)
 })
 
+test('one that has only begun takes the files when it serves', async () => {
+  await (await startGateway(home)).end('SIGTERM')
+  const starting = startGateway(home)
+  await vi.waitFor(() => expect(readRunFile(home)).toBeDefined(), { ...WAIT, interval: 1 })
+  expect(readRunFile(home)?.url).toBeUndefined()
+  expect(await reload()).toBe(true)
+  const gateway = await starting
+  expect(readRunFile(home)).toMatchObject({ url: gateway.url, reload: { count: 1 } })
+})
+
 test('one that ends instead is reported', async () => {
   const gateway = await startGateway(home)
   gateway.process.kill('SIGSTOP')

@@ -151,7 +151,7 @@ it(
     const quiet = await RawNode.make(gateway, 'bystander')
     await quiet.enrol(join_)
     const nodes: [RawNode, ...RawNode[]] = [await newNode(), await newNode(), await newNode()]
-    await admin.putSecret('fuzz.kept', Buffer.from('value'), { allowTags: ['gpu'], allowNodes: [] })
+    await admin.putSecret('fuzz.kept', Buffer.from('value'), { readers: { tags: ['gpu'], nodes: [] } })
     const bystander = await Bystander.connect(quiet)
 
     const report = new Report()

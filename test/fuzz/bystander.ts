@@ -5,6 +5,8 @@ import { PING, PONG } from '../../protocol/frames.ts'
 import type { RawNode } from './raw-node.ts'
 
 const BEAT_MS = 250
+/** Others come and go, signal to whom they like, and are given other secrets. */
+const OF_OTHERS = new Set(['mesh', 'signal', 'secret_changed'])
 const TELEMETRY = { uptimeSeconds: 1, load1: 0, memoryTotalBytes: 1, memoryFreeBytes: 1 }
 
 export class Bystander {
@@ -69,7 +71,6 @@ export class Bystander {
     }
     const frame = JSON.parse(text) as { readonly type: string; readonly n?: number }
     if (frame.type === 'ack' && frame.n === this.received.acks) this.received.acks++
-    // Others come and go, and may signal to whom they like.
-    else if (frame.type !== 'mesh' && frame.type !== 'signal') this.disturbances.push(text.slice(0, 200))
+    else if (!OF_OTHERS.has(frame.type)) this.disturbances.push(text.slice(0, 200))
   }
 }
