@@ -36,7 +36,17 @@ export const meshOptions = {
   'listen-port': { type: 'string', value: 'PORT', help: 'UDP port of WireGuard (default 51820)' },
 } as const satisfies OptionSpecs
 
-type Flags = Partial<OptionValues<typeof configOptions & typeof trustOptions & typeof meshOptions>>
+/** Of every command that reads secrets. */
+export const cacheOptions = {
+  'no-cache': {
+    type: 'boolean',
+    help: 'keep no secret on this node, and use none kept there while the gateway is away',
+  },
+} as const satisfies OptionSpecs
+
+type Flags = Partial<
+  OptionValues<typeof configOptions & typeof trustOptions & typeof meshOptions & typeof cacheOptions>
+>
 
 export const configFlags = (flags: Flags): ConfigFlags => ({
   config: flags.config,
@@ -51,5 +61,6 @@ export const configFlags = (flags: Flags): ConfigFlags => ({
     // A flag that is not given says nothing; it does not say no.
     userspace: flags.userspace || undefined,
     mesh: flags['no-mesh'] ? false : undefined,
+    secrets_cache: flags['no-cache'] ? false : undefined,
   },
 })

@@ -6,6 +6,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readCaFile } from '../../host/ca-file.ts'
 import { ConfigProblems } from '../../host/config-problems.ts'
+import { parseDuration } from '../../host/duration.ts'
 import { type GatewayUrl, parseGatewayUrl } from '../../host/gateway-url.ts'
 import { type Pin, parsePin } from '../../host/pins.ts'
 import { checkPrivateDirectory, checkPrivateFile } from '../../host/private-file.ts'
@@ -34,6 +35,13 @@ export interface NodeConfig {
   readonly listenPort: number
   /** wireguard-go even where the kernel has WireGuard. */
   readonly userspace: boolean
+  readonly secretsCache: {
+    /** False if it is refused, for the node or for this one command. */
+    readonly isUsed: boolean
+    /** False if the node is to have none: what there is goes. */
+    readonly isKept: boolean
+    readonly maxAgeMs: number
+  }
   readonly logLevel: Level
 }
 
@@ -114,6 +122,13 @@ function validate(
     interface: check('interface', settings.interface, parseInterface) ?? DEFAULTS.interface,
     listenPort: check('listen_port', settings.listen_port, parsePort) ?? DEFAULTS.listen_port,
     userspace: settings.userspace?.value ?? DEFAULTS.userspace,
+    secretsCache: {
+      isUsed: settings.secrets_cache?.value ?? DEFAULTS.secrets_cache,
+      isKept: settings.secrets_cache?.value !== false || settings.secrets_cache.source === NO_CACHE_FLAG,
+      maxAgeMs:
+        check('secrets_cache_max_age', settings.secrets_cache_max_age, parseMaxAge) ??
+        parseMaxAge(DEFAULTS.secrets_cache_max_age),
+    },
     logLevel: check('log_level', settings.log_level, parseLevel) ?? DEFAULTS.log_level,
   }
 }
@@ -124,6 +139,8 @@ export const DEFAULTS = {
   interface: 'claw0',
   listen_port: 51820,
   userspace: false,
+  secrets_cache: true,
+  secrets_cache_max_age: '24h',
   log_level: 'info',
 } as const
 
@@ -171,6 +188,16 @@ function parseInterface(text: string): string {
 function parsePort(port: number): number {
   if (port >= 1 && port <= 65_535) return port
   throw invalid('E_PORT_INVALID', 'it is a number from 1 to 65535')
+}
+
+/** Bounded, because a value that is good for ever is one that no denial ends while the gateway is kept away. */
+const LONGEST_CACHE_AGE_MS = 30 * 24 * 60 * 60_000
+const NO_CACHE_FLAG = NODE_SETTINGS.secrets_cache.flag
+
+function parseMaxAge(text: string): number {
+  const age = /^[0-9]{1,9}[smhd]$/.test(text) ? parseDuration(text) : 0
+  if (age > 0 && age <= LONGEST_CACHE_AGE_MS) return age
+  throw invalid('E_CACHE_AGE_INVALID', 'it is a time like 90m, 24h or 7d, at most 30d')
 }
 
 function parseLevel(text: string): Level {

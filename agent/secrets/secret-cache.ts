@@ -4,7 +4,7 @@
  * does not make that longer: the newest time seen is kept as well, and before it nothing opens.
  */
 import { createHash } from 'node:crypto'
-import { readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { fromBase64Url, lengthPrefixed, toBase64Url } from '../../crypto/bytes.ts'
@@ -86,6 +86,11 @@ export class SecretCache {
       const entry: Entry = { ...header, box: toBase64Url(sealCached(key, value, this.#binding(header))) }
       writePrivateFile(this.#pathOf(reference, workload), `${JSON.stringify(entry)}\n`)
     }
+  }
+
+  /** Whether there is something of each, good or not. */
+  hasAll(references: readonly SecretReference[], workload?: WorkloadName): boolean {
+    return references.every((reference) => existsSync(this.#pathOf(reference, workload)))
   }
 
   find(reference: SecretReference, workload?: WorkloadName): Result<CachedSecret, CacheMiss> {
@@ -170,9 +175,10 @@ export function forgetCached(directory: string, names?: readonly SecretName[]): 
 
 const isFor = (
   header: Pick<Entry, 'name' | 'asked' | 'workload'>,
-  { name, version = null }: SecretReference,
-  workload: WorkloadName | null = null,
-): boolean => header.name === name && header.asked === version && header.workload === workload
+  { name, version }: SecretReference,
+  workload: WorkloadName | undefined,
+): boolean =>
+  header.name === name && header.asked === (version ?? null) && header.workload === (workload ?? null)
 
 function entryPaths(directory: string): string[] {
   const path = join(directory, DIRECTORY)

@@ -75,6 +75,8 @@ describe('precedence', () => {
         'interface = "claw7"',
         'listen_port = 7',
         'userspace = true',
+        'secrets_cache = false',
+        'secrets_cache_max_age = "2h"',
         'log_level = "debug"',
       ].join('\n'),
     )
@@ -90,6 +92,8 @@ describe('precedence', () => {
       CLAWNODE_INTERFACE: 'claw7',
       CLAWNODE_LISTEN_PORT: '7',
       CLAWNODE_USERSPACE: 'true',
+      CLAWNODE_SECRETS_CACHE: '0',
+      CLAWNODE_SECRETS_CACHE_MAX_AGE: '2h',
       CLAWNODE_LOG_LEVEL: 'debug',
     }
     const fromEnv = readNodeConfig({ config: undefined, settings: {} }, {}, env)
@@ -106,9 +110,18 @@ describe('precedence', () => {
         interface: 'claw7',
         listenPort: 7,
         userspace: true,
+        secretsCache: { isUsed: false, isKept: false, maxAgeMs: 7_200_000 },
         logLevel: 'debug',
       })
     }
+  })
+
+  test('secrets are kept for a day; --no-cache is of one command, the setting of the node', () => {
+    write('')
+    const day = 86_400_000
+    expect(read({}).config?.secretsCache).toEqual({ isUsed: true, isKept: true, maxAgeMs: day })
+    const once = read({ secrets_cache: false }).config?.secretsCache
+    expect(once).toEqual({ isUsed: false, isKept: true, maxAgeMs: day })
   })
 
   test('CLAWNODE_CONFIG names the file, --config another', () => {
@@ -127,6 +140,12 @@ describe('what is wrong', () => {
     ['H1.1 plaintext, require_tls absent', { gateway_url: '"ws://gw"' }, 'gateway_url E_INSECURE_TRANSPORT'],
     ['H1.1 http', { gateway_url: '"HTTP://gw"' }, 'gateway_url E_INSECURE_TRANSPORT'],
     ['H1.2 a password in the address', { gateway_url: '"https://a:b@gw"' }, 'gateway_url E_GATEWAY_URL'],
+    ['an age without end', { secrets_cache_max_age: '"365d"' }, 'secrets_cache_max_age E_CACHE_AGE_INVALID'],
+    [
+      'an age that is no time',
+      { secrets_cache_max_age: '"24"' },
+      'secrets_cache_max_age E_CACHE_AGE_INVALID',
+    ],
     ['R2 require_tls off', { require_tls: 'false' }, 'require_tls E_REQUIRE_TLS'],
     [
       'M1.2 a pin that is none',
