@@ -85,6 +85,21 @@ test('a CA-valid certificate in between is found out by the gateway’s key and 
     const status = JSON.parse(await runUntil(directory, '"code":"E_GATEWAY_KEY"'))
     expect(status).toMatchObject({ problem: { code: 'E_GATEWAY_KEY' }, peers: [] })
     expect((await confirmed).frames.map(({ type }) => type)).toEqual(['register'])
+
+    // It says that the node was removed, and then that it is held: the agent runs on, and has no verdict to show.
+    for (const code of ['E_NODE_REMOVED', 'E_NODE_QUARANTINED'] as const) {
+      impostor.refusal = { code }
+      const refused = JSON.parse(await runUntil(directory, '"code":"E_GATEWAY_KEY"'))
+      expect(refused).toMatchObject({
+        session: expect.stringMatching(/^(offline|connecting)$/),
+        problem: { code: 'E_GATEWAY_KEY' },
+      })
+    }
+    const args = ['exec', '--dir', directory, '--secret', 'S=s', '--', 'true']
+    expect(await clawnode(args)).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining('E_GATEWAY_KEY'),
+    })
   } finally {
     await impostor.close()
   }
