@@ -25,7 +25,7 @@ export const ApiKeyCreateBody = z.strictObject({
 })
 export type ApiKeyCreateBody = z.input<typeof ApiKeyCreateBody>
 
-export const ApiKeyStatus = z.enum(['valid', 'expired', 'revoked'])
+const ApiKeyStatus = z.enum(['valid', 'expired', 'revoked'])
 export const ApiKeyItem = z.object({
   id: ApiKeyId,
   name: ApiKeyName,
