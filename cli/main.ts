@@ -4,6 +4,7 @@ import { adminTokenCommands } from './commands/admin-token.ts'
 import { apiKeyCommands, whoamiCommand } from './commands/api-key.ts'
 import { auditCommands } from './commands/audit.ts'
 import { gatewayKeyCommands } from './commands/gateway-key.ts'
+import { keyCommands } from './commands/key.ts'
 import { nodeCommands } from './commands/node.ts'
 import { secretCommands } from './commands/secret.ts'
 import { tokenCommands } from './commands/token.ts'
@@ -23,6 +24,7 @@ output, everything else to standard error; -o json prints data for programs.`,
       auditCommands,
       apiKeyCommands,
       whoamiCommand,
+      keyCommands,
       gatewayKeyCommands,
       adminTokenCommands,
     ],

@@ -63,7 +63,8 @@ it stays what it is. A new version of a sealed secret is sealed as well.`,
         options,
       )
       using value = await readValue(options.file)
-      return prepared.write(value)
+      // Awaited, because the value is wiped on the way out.
+      return await prepared.write(value)
     })
     tell(written, options.output)
   },
@@ -107,7 +108,7 @@ The new value is drawn on this machine with --generate, else read from --file or
       const write = { readers: NO_READERS, as: undefined, cas: current.version, overlap }
       const prepared = await prepareWrite(client, recipientProof(client), name, current, write, options)
       using value = draw === undefined ? await readValue(options.file) : draw()
-      return prepared.write(value)
+      return await prepared.write(value)
     })
     tell(written, options.output)
   },

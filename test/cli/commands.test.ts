@@ -128,62 +128,6 @@ describe('token', () => {
   })
 })
 
-describe('secret', () => {
-  const BYTES = Uint8Array.from({ length: 256 }, (_, index) => index)
-
-  test.each([
-    ['text', Buffer.from('pässword\n')],
-    ['every byte', BYTES],
-    ['nothing but a newline', Buffer.from('\n')],
-    ['a byte-order mark', Buffer.from([0xef, 0xbb, 0xbf, 0x61])],
-  ])('%s comes back as it went in, from standard input and from a file', async (_case, value) => {
-    const file = join(temporaryDirectory(), 'value')
-    writeFileSync(file, value)
-    expect((await run(['secret', 'set', 'from.stdin'], value)).code).toBe(0)
-    expect((await run(['secret', 'set', 'from.file', '--file', file])).code).toBe(0)
-    for (const name of ['from.stdin', 'from.file']) {
-      const { code, bytes, stderr } = await run(['secret', 'get', name])
-      expect([code, Buffer.compare(bytes, value), stderr]).toEqual([0, 0, ''])
-    }
-  })
-
-  test('get -o json gives text as text and the rest in base64', async () => {
-    await run(['secret', 'set', 'as.text'], 'hello')
-    await run(['secret', 'set', 'as.bytes'], BYTES)
-    expect(await json(['secret', 'get', 'as.text'])).toEqual({ name: 'as.text', version: 1, value: 'hello' })
-    const valueBase64 = Buffer.from(BYTES).toString('base64')
-    expect(await json(['secret', 'get', 'as.bytes'])).toEqual({ name: 'as.bytes', version: 1, valueBase64 })
-  })
-
-  test('versions count up, readers stay unless they are named anew', async () => {
-    expect((await run(['secret', 'set', 'counted', '--allow-tag', 'gpu'], 'one')).stderr).toContain(
-      'version 1',
-    )
-    const second = await run(['secret', 'set', 'counted', '-o', 'json'], 'two')
-    expect(JSON.parse(second.stdout)).toMatchObject({ name: 'counted', version: 2, allowTags: ['gpu'] })
-    const third = await run(['secret', 'set', 'counted', '--allow-tag', 'lab', '-o', 'json'], 'three')
-    expect(JSON.parse(third.stdout)).toMatchObject({ version: 3, allowTags: ['lab'] })
-    expect((await run(['secret', 'ls'])).stdout).toMatch(/counted +3 +tag lab +\S/)
-  })
-
-  test('rm asks, or must be told', async () => {
-    await run(['secret', 'set', 'doomed'], 'x')
-    const unasked = await run(['secret', 'rm', 'doomed'], 'doomed\n')
-    expect(unasked).toMatchObject({ code: 10, stderr: expect.stringContaining('E_CONFIRMATION_NEEDED') })
-    expect((await run(['secret', 'get', 'doomed'])).stdout).toBe('x')
-    expect((await run(['secret', 'rm', 'doomed', '--yes'])).code).toBe(0)
-    expect(await run(['secret', 'get', 'doomed'])).toMatchObject({ code: 5, stdout: '' })
-  })
-
-  test('a value is never an argument, a name never nonsense, a file never too large', async () => {
-    expect((await run(['secret', 'set', 'name', 'value'])).code).toBe(2)
-    expect((await run(['secret', 'set', 'Not/A/Name'], 'x')).code).toBe(2)
-    const file = join(temporaryDirectory(), 'large')
-    writeFileSync(file, Buffer.alloc(1024 * 1024 + 1))
-    expect((await run(['secret', 'set', 'large', '--file', file])).stderr).toContain('E_SECRET_TOO_LARGE')
-  })
-})
-
 test('a node that is not there is not shown and not removed', async () => {
   expect(await json(['node', 'ls'])).toEqual({ apiVersion: 'claw/v1', kind: 'NodeList', items: [] })
   for (const args of [
