@@ -1,0 +1,166 @@
+/**
+ * The versions of secrets that there must be by the audit trail, held against those that there are. Entries stand in the order in which the
+ * changes of one secret happened; one whose change did not happen is named by a later entry that failed.
+ */
+import type { AuditItem } from '../../protocol/audit.ts'
+import type { SecretVersionEntry } from '../admin-client.ts'
+
+export type TrailEntry = Pick<AuditItem, 'seq' | 'at' | 'action' | 'target' | 'outcome' | 'detail'>
+
+interface Expected {
+  /** Index of the entry that names the ciphertext. */
+  readonly entry: number
+  readonly sha256: string
+  /** Undefined for the sealed class. */
+  readonly key: number | undefined
+  readonly state: 'live' | 'deleted' | 'destroyed'
+}
+
+interface ExpectedSecret {
+  readonly versions: Map<number, Expected>
+  /** Removed with their rows; their numbers are never used again. */
+  readonly gone: Set<number>
+  /** Index of the entry that changed it last. */
+  changed: number
+}
+
+export interface VersionProblem {
+  readonly name: string
+  readonly version: number
+  readonly message: string
+  /** The entry it is about, or the last one of the secret. */
+  readonly entry: number | undefined
+}
+
+export class TrailVersions {
+  readonly #secrets = new Map<string, ExpectedSecret>()
+  readonly #failed: ReadonlyMap<number, string>
+  /** Entries so far. */
+  #size = 0
+
+  /** @param entries all of them, from the first on. */
+  constructor(entries: readonly TrailEntry[]) {
+    this.#failed = failedEntries(entries)
+    for (const entry of entries) this.#fold(entry)
+  }
+
+  /** @param now by which versions with an end of their own have ended. */
+  compare(stored: readonly SecretVersionEntry[], now: Date): VersionProblem[] {
+    const problems: VersionProblem[] = []
+    const seen = new Set<string>()
+    for (const row of stored) {
+      seen.add(`${row.name}:${row.version}`)
+      // Written since the trail was read.
+      if (row.entry !== null && row.entry >= this.#size) continue
+      const secret = this.#secrets.get(row.name)
+      const message = problemOf(row, secret, now)
+      if (message !== undefined)
+        problems.push({ name: row.name, version: row.version, message, entry: row.entry ?? secret?.changed })
+    }
+    for (const [name, { versions }] of this.#secrets) {
+      for (const [version, { entry }] of versions) {
+        if (!seen.has(`${name}:${version}`))
+          problems.push({ name, version, message: 'was written, and is not there', entry })
+      }
+    }
+    return problems
+  }
+
+  #fold({ seq, action, target, outcome, detail = {} }: TrailEntry): void {
+    this.#size = Math.max(this.#size, seq + 1)
+    const name = /^secret:(.*)$/.exec(target)?.[1]
+    if (name === undefined || outcome !== 'allowed' || this.#failed.get(seq) === `${action} ${target}`) return
+    const secret = this.#secrets.get(name) ?? { versions: new Map(), gone: new Set(), changed: seq }
+    if (!change(secret, seq, action, detail)) return
+    secret.changed = seq
+    this.#secrets.set(name, secret)
+  }
+}
+
+/** By the index of the entry whose change did not happen: what that must have been. */
+function failedEntries(entries: readonly TrailEntry[]): Map<number, string> {
+  const failed = entries.flatMap(({ seq, action, target, outcome, detail }) => {
+    const of = detail?.['of']
+    return outcome === 'failed' && typeof of === 'number' && of < seq
+      ? [[of, `${action} ${target}`] as const]
+      : []
+  })
+  return new Map(failed)
+}
+
+/** @returns false if the entry changes no version. */
+function change(
+  { versions, gone }: ExpectedSecret,
+  entry: number,
+  action: string,
+  detail: Readonly<Record<string, string | number>>,
+): boolean {
+  const remove = (version: number): void => {
+    versions.delete(version)
+    gone.add(version)
+  }
+  switch (action) {
+    case 'secret.write':
+    case 'secret.rewrap':
+    case 'secret.reseal': {
+      const { version, sha256, key, drops } = detail
+      // From before the trail named versions and hashes.
+      if (typeof version !== 'number' || typeof sha256 !== 'string') return false
+      const state = action === 'secret.write' ? 'live' : (versions.get(version)?.state ?? 'live')
+      versions.set(version, { entry, sha256, key: typeof key === 'number' ? key : undefined, state })
+      for (const dropped of numbers(drops)) remove(dropped)
+      return true
+    }
+    case 'secret.delete':
+    case 'secret.undelete':
+    case 'secret.destroy': {
+      for (const version of numbers(detail['versions'])) {
+        const before = versions.get(version)
+        if (before !== undefined) versions.set(version, { ...before, state: AFTER[action] })
+      }
+      return true
+    }
+    case 'secret.purge':
+      for (const version of [...versions.keys()]) remove(version)
+      return true
+    default:
+      return false
+  }
+}
+
+const AFTER = {
+  'secret.delete': 'deleted',
+  'secret.undelete': 'live',
+  'secret.destroy': 'destroyed',
+} as const
+
+const numbers = (list: string | number | undefined): number[] =>
+  list === undefined ? [] : String(list).split(',').map(Number)
+
+/** What is wrong with a stored version; undefined if nothing is. */
+function problemOf(
+  row: SecretVersionEntry,
+  secret: ExpectedSecret | undefined,
+  now: Date,
+): string | undefined {
+  const expected = secret?.versions.get(row.version)
+  if (expected === undefined)
+    return secret?.gone.has(row.version) ? 'was removed, and is there again' : UNKNOWN(row.entry)
+  if (expected.state === 'destroyed')
+    return row.state === 'destroyed' ? undefined : 'was destroyed, and is there again'
+  if (row.state === 'destroyed') return 'is destroyed, and nobody destroyed it'
+  if (row.entry !== expected.entry)
+    return `stands for entry ${row.entry}, and its last one is ${expected.entry}`
+  if (row.sha256 !== expected.sha256) return 'has another ciphertext than its entry names'
+  if ((row.key ?? undefined) !== expected.key) return 'is under another master key than its entry names'
+  const ended = row.expiresAt !== null && new Date(row.expiresAt) <= now
+  if (expected.state === 'deleted')
+    return row.state === 'deleted' ? undefined : 'was deleted, and can be read again'
+  if (row.state === 'deleted' && !ended) return 'is deleted, and nobody deleted it'
+  return undefined
+}
+
+const UNKNOWN = (entry: number | null): string =>
+  entry === null
+    ? 'has no entry; if it is older than the trail of versions, `claw key rotate` gives it one'
+    : 'has no entry'
