@@ -1,5 +1,5 @@
-/** Runs a command in this one's place: same terminal, same signals, same ending. */
-import { spawn } from 'node:child_process'
+/** A command run in this one's place: same terminal, same signals, same ending. */
+import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 
 /** SIGKILL and SIGSTOP cannot be passed on; SIGPIPE and SIGCHLD are this process's own business. */
@@ -10,37 +10,52 @@ const FROM_TERMINAL: readonly string[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH']
 const COMMAND_NOT_EXECUTABLE = 126
 const COMMAND_NOT_FOUND = 127
 
-type Ending =
+export type Ending =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'not_started'; readonly code: number; readonly reason: string }
 
-/** @param terminal whether standard input is one. */
-export function runInPlace(
-  [command, ...args]: readonly [string, ...string[]],
+export type Command = readonly [string, ...string[]]
+
+interface StartedChild {
+  readonly process: ChildProcess
+  readonly ended: Promise<Ending>
+}
+
+/** @param output whether its output comes through this process, or goes where this one's goes. */
+export function startChild(
+  [command, ...args]: Command,
   env: NodeJS.ProcessEnv,
-  terminal: boolean,
-): Promise<Ending> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { env, stdio: 'inherit' })
-    const forwarders = FORWARDED.map((signal) => {
-      const forward = () => {
-        if (!(terminal && FROM_TERMINAL.includes(signal))) child.kill(signal)
-      }
-      process.on(signal, forward)
-      return () => process.off(signal, forward)
-    })
-    const finish = (ending: Ending) => {
-      for (const remove of forwarders) remove()
-      resolve(ending)
-    }
+  output: 'pipe' | 'inherit',
+): StartedChild {
+  const child = spawn(command, args, { env, stdio: ['inherit', output, output] })
+  const ended = new Promise<Ending>((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
-      if (child.pid === undefined) finish(notStarted(error.code))
+      if (child.pid === undefined) resolve(notStarted(error.code))
     })
     child.once('exit', (code, signal) => {
-      finish(signal === null ? { kind: 'exited', code: code ?? 1 } : { kind: 'signalled', signal })
+      resolve(signal === null ? { kind: 'exited', code: code ?? 1 } : { kind: 'signalled', signal })
     })
   })
+  return { process: child, ended }
+}
+
+/**
+ * Calls back for each signal that this process is sent, in place of what it would do to it. @param terminal whether standard input is one.
+ * @returns how to end that.
+ */
+export function onSignals(
+  terminal: boolean,
+  receive: (signal: NodeJS.Signals, options: { readonly passOn: boolean }) => void,
+): () => void {
+  const handlers = FORWARDED.map((signal) => {
+    const handler = () => receive(signal, { passOn: !(terminal && FROM_TERMINAL.includes(signal)) })
+    process.on(signal, handler)
+    return () => process.off(signal, handler)
+  })
+  return () => {
+    for (const remove of handlers) remove()
+  }
 }
 
 /** What a shell reports, and `env` and `timeout` with it. */

@@ -1,17 +1,22 @@
 /**
- * The running agent's socket in the state directory, for `clawnode status` and `clawnode rotate-identity`, and the lock that keeps a second
- * agent from running on the same directory.
+ * The running agent's socket in the state directory, for `clawnode status` and `clawnode rotate-identity` and for jobs that want to hear of
+ * changed secrets, and the lock that keeps a second agent from running on the same directory.
  */
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
+import * as z from 'zod'
 import { type ProcessLock, takeProcessLock } from '../host/process-lock.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
+import { SecretName } from '../protocol/ids.ts'
+import { MAX_SECRETS_PER_FETCH } from '../protocol/limits.ts'
 import { type AgentStatus, type Failure, socketPath } from './local-status.ts'
+import { NOTICES_PATH, type SecretNotice } from './secrets/secret-notices.ts'
 
 interface Agent {
   status(): Promise<AgentStatus>
   rotateIdentity(): Promise<void>
+  watchSecrets(names: readonly SecretName[], tell: (notice: SecretNotice) => void): () => void
 }
 
 export class LocalApi {
@@ -60,7 +65,10 @@ function routes(agent: Promise<Agent>): RequestListener {
     'POST /rotate-identity': async () => (await agent).rotateIdentity(),
   }
   return (request, response) => {
-    const action = actions[`${request.method} ${request.url}`]
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://agent')
+    const route = `${request.method} ${pathname}`
+    if (route === `GET ${NOTICES_PATH}`) return void notify(agent, searchParams.getAll('name'), response)
+    const action = actions[route]
     if (action === undefined) return response.writeHead(404).end()
     const answer = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
@@ -70,6 +78,23 @@ function routes(agent: Promise<Agent>): RequestListener {
     )
   }
 }
+
+/** A line of JSON for each notice, for as long as somebody listens. */
+async function notify(
+  agent: Promise<Agent>,
+  texts: readonly string[],
+  response: ServerResponse,
+): Promise<void> {
+  const names = WatchedNames.safeParse(texts)
+  if (!names.success) return void response.writeHead(400).end()
+  const running = await agent
+  if (response.destroyed) return
+  const stop = running.watchSecrets(names.data, (notice) => response.write(`${JSON.stringify(notice)}\n`))
+  response.once('close', stop)
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders()
+}
+
+const WatchedNames = z.array(SecretName).min(1).max(MAX_SECRETS_PER_FETCH)
 
 const failure = (error: unknown): Failure => {
   const { code, message, why, fix, exitCode } =

@@ -4,6 +4,8 @@
  */
 import type { MaskedId } from '../protocol/masked-id.ts'
 
+import { systemClock } from './clock.ts'
+
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof LEVELS)[number]
 
@@ -27,6 +29,10 @@ export function createLog({ level, write, now }: Options): Log {
     }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
+
+/** Of a program. */
+export const stderrLog = (level: Level): Log =>
+  createLog({ level, write: (line) => process.stderr.write(line), now: systemClock.now })
 
 const UUID = /\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi
 const JWT = /\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+/g

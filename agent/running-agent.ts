@@ -1,10 +1,13 @@
 /** The running agent: its session with the gateway, and what feeds on it. Each part works on when another is away. */
+import type { SecretName } from '../protocol/ids.ts'
 import type { Clock } from './clock.ts'
 import { rotateIdentity } from './identity-rotation.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { AgentStatus } from './local-status.ts'
 import type { Log } from './log.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
+import { forgetCached } from './secrets/secret-cache.ts'
+import { type SecretNotice, SecretWatchers } from './secrets/secret-notices.ts'
 import { dial } from './session/dial.ts'
 import type { PushedFrame } from './session/session.ts'
 import { SessionSupervisor } from './session/supervisor.ts'
@@ -24,6 +27,7 @@ export class RunningAgent {
   readonly #options: Options
   readonly #supervisor: SessionSupervisor
   readonly #reporter: TelemetryReporter
+  readonly #secretWatchers = new SecretWatchers()
   #rotation: Promise<void> | undefined
 
   constructor(options: Options) {
@@ -55,19 +59,30 @@ export class RunningAgent {
         }
         this.#reporter.start(settings.telemetryMs)
         mesh?.connected((frame) => this.#supervisor.send(frame))
+        this.#secretWatchers.checkAll()
       },
       onFrame: (frame) => this.#receive(frame),
       onLost: () => {
         this.#reporter.stop()
         mesh?.disconnected()
       },
-      onQuarantined: () => mesh?.hold(),
+      onQuarantined: () => {
+        mesh?.hold()
+        this.#forgetSecrets()
+      },
     })
   }
 
   /** Until the signal aborts, or the node is removed from its fleet. */
-  run(signal: AbortSignal): Promise<'stopped' | 'removed'> {
-    return this.#supervisor.run(signal)
+  async run(signal: AbortSignal): Promise<'stopped' | 'removed'> {
+    const outcome = await this.#supervisor.run(signal)
+    if (outcome === 'removed') this.#forgetSecrets()
+    return outcome
+  }
+
+  /** For jobs of this node; `clawnode exec` is one. @returns how to end it. */
+  watchSecrets(names: readonly SecretName[], tell: (notice: SecretNotice) => void): () => void {
+    return this.#secretWatchers.add(names, tell)
   }
 
   /** Requests that come meanwhile share the one that is under way. */
@@ -107,10 +122,19 @@ export class RunningAgent {
         this.rotateIdentity().catch((error: unknown) => this.#rotationFailed(error))
         break
       case 'secret_changed':
+        // Before anybody fetches it anew, and keeps it.
+        this.#forgetSecrets([frame.name])
+        this.#secretWatchers.changed(frame.name, frame.version)
         break
       default:
         this.#options.mesh?.receive(frame)
     }
+  }
+
+  /** @param names all of them if there are none given. */
+  #forgetSecrets(names?: readonly SecretName[]): void {
+    const { node, log } = this.#options
+    forgetCached(node.directory, log, names)
   }
 
   #rotationFailed(error: unknown): void {

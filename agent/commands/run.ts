@@ -5,8 +5,9 @@ import { systemClock } from '../clock.ts'
 import { loadNodeConfig } from '../config/node-config.ts'
 import { openJoinedNode } from '../joined-node.ts'
 import { LocalApi } from '../local-api.ts'
-import { createLog } from '../log.ts'
+import { stderrLog } from '../log.ts'
 import { RunningAgent } from '../running-agent.ts'
+import { forgetCached } from '../secrets/secret-cache.ts'
 import { startMesh } from '../start-mesh.ts'
 import { configFlags, configOptions, meshOptions } from './configuration.ts'
 
@@ -22,13 +23,10 @@ export const runCommand = defineCommand({
     const config = loadNodeConfig(configFlags(options))
     process.umask(0o077)
     const stop = stopOnSignal()
-    const log = createLog({
-      level: config.logLevel,
-      write: (line) => process.stderr.write(line),
-      now: systemClock.now,
-    })
+    const log = stderrLog(config.logLevel)
     const node = await openJoinedNode(config.directory, systemClock, config)
     const started = Promise.withResolvers<RunningAgent>()
+    if (!config.secretsCache.isKept) forgetCached(node.directory, log)
     const api = await LocalApi.listen(node.directory, started.promise)
     try {
       const mesh = config.mesh ? await startMesh({ node, clock: systemClock, log, config }) : undefined

@@ -6,8 +6,10 @@ import type { SecretReference } from './reference.ts'
 export type FetchFailure =
   /** Nobody has judged: what is kept here may stand in. */
   | 'gateway away'
-  /** It may be there in a moment; what is kept here may not stand in, because the gateway has been asked. */
+  /** It may answer in a moment; what is kept here may not stand in, because the gateway has been asked. */
   | 'not yet'
+  /** There is no such secret. Who starts together with whoever writes it may wait for that. */
+  | 'absent'
   | 'denied'
   /** The node itself is not to have anything. */
   | 'node refused'
@@ -20,8 +22,8 @@ const KINDS: Readonly<Record<string, FetchFailure>> = {
   E_NOT_CONFIGURED: 'not yet',
   E_INTERNAL: 'not yet',
   E_RATE_LIMITED: 'not yet',
-  E_SECRET_NOT_FOUND: 'not yet',
-  E_SECRET_VERSION_NOT_FOUND: 'not yet',
+  E_SECRET_NOT_FOUND: 'absent',
+  E_SECRET_VERSION_NOT_FOUND: 'absent',
   E_SECRET_DENIED: 'denied',
   E_SECRET_TAG: 'denied',
   E_SECRET_WORKLOAD: 'denied',
@@ -36,9 +38,6 @@ const KINDS: Readonly<Record<string, FetchFailure>> = {
   E_NODE_UNKNOWN: 'node refused',
 }
 
-/** There is no such secret any more, either. */
-const GONE: ReadonlySet<string> = new Set(['E_SECRET_NOT_FOUND', 'E_SECRET_VERSION_NOT_FOUND'])
-
 export const failureOf = ({ code }: UserError): FetchFailure => KINDS[code] ?? 'failed'
 
 /** What must not be kept on this node any longer. */
@@ -48,7 +47,7 @@ export function toForget(
 ): 'nothing' | 'everything' | SecretName[] {
   const failure = failureOf(error)
   if (failure === 'node refused') return 'everything'
-  if (failure !== 'denied' && !GONE.has(error.code)) return 'nothing'
+  if (failure !== 'denied' && failure !== 'absent') return 'nothing'
   return refusedAmong(error, asked).map(({ name }) => name)
 }
 

@@ -15,7 +15,7 @@ interface Range {
 
 /** Of one stream. */
 export class OutputMask {
-  readonly #matcher: PatternMatcher
+  #matcher: PatternMatcher
   #state = PatternMatcher.start
   /** What is held back, and where in the stream it begins. */
   #held: Uint8Array = new Uint8Array()
@@ -29,9 +29,24 @@ export class OutputMask {
     this.#matcher = matcher
   }
 
+  /** Looks for something else from now on, and in what is held back. */
+  use(matcher: PatternMatcher): void {
+    const before = this.#hidden.splice(0)
+    this.#matcher = matcher
+    this.#state = PatternMatcher.start
+    this.#read(this.#held, this.#shown)
+    const all = [...before, ...this.#hidden.splice(0)].sort((a, b) => a.end - b.end)
+    for (const { start, end } of all) this.#hide(start, end)
+  }
+
   /** What may be shown now that this has come. */
   write(chunk: Uint8Array): Uint8Array {
     const begin = this.#shown + this.#held.length
+    this.#read(chunk, begin)
+    return this.#show(concat(this.#held, chunk), begin + chunk.length - this.#matcher.pending(this.#state))
+  }
+
+  #read(chunk: Uint8Array, begin: number): void {
     let state = this.#state
     for (let index = 0; index < chunk.length; index++) {
       state = this.#matcher.next(state, chunk[index] ?? 0)
@@ -39,7 +54,6 @@ export class OutputMask {
       if (length > 0) this.#hide(begin + index + 1 - length, begin + index + 1)
     }
     this.#state = state
-    return this.#show(concat(this.#held, chunk), begin + chunk.length - this.#matcher.pending(state))
   }
 
   /** The rest: the stream has ended, and nothing more can become a secret. */

@@ -18,6 +18,7 @@ import { MAX_CLOCK_OFFSET_MS } from '../../protocol/limits.ts'
 import { err, ok, type Result } from '../../protocol/result.ts'
 import { WorkloadName } from '../../protocol/secret-policy.ts'
 import { SecretClass } from '../../protocol/secrets.ts'
+import type { Log } from '../log.ts'
 import type { ReceivedSecret } from './received.ts'
 import type { SecretReference } from './reference.ts'
 
@@ -163,13 +164,20 @@ export class SecretCache {
   }
 }
 
-/** Needs no key, so that whoever hears of a change can do it. @param names all of them if there are none given. */
-export function forgetCached(directory: string, names?: readonly SecretName[]): void {
-  if (names === undefined) rmSync(join(directory, DIRECTORY), { recursive: true, force: true })
-  for (const path of entryPaths(directory)) {
-    const entry = readEntry(path)
-    // One that cannot be read might be of that name.
-    if (!entry.ok || names?.includes(entry.value.name)) rmSync(path, { force: true })
+/**
+ * Needs no key, so that whoever hears of a change can do it; and fails at nothing but its own task. @param names all if there are none given.
+ */
+export function forgetCached(directory: string, log: Log, names?: readonly SecretName[]): void {
+  try {
+    if (names === undefined) rmSync(join(directory, DIRECTORY), { recursive: true, force: true })
+    for (const path of entryPaths(directory)) {
+      const entry = readEntry(path)
+      // One that cannot be read might be of that name.
+      if (!entry.ok || names?.includes(entry.value.name)) rmSync(path, { force: true })
+    }
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error)
+    log.error('secrets that are kept on this node could not be removed', { problem })
   }
 }
 

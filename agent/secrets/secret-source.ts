@@ -38,7 +38,7 @@ export class SecretSource {
   constructor(options: Options) {
     this.#options = options
     const { directory, secretsCache } = options.config
-    if (!secretsCache.isKept) forgetCached(directory)
+    if (!secretsCache.isKept) forgetCached(directory, options.log)
   }
 
   /** From the gateway, all of them. @throws UserError */
@@ -54,7 +54,7 @@ export class SecretSource {
       this.#keep(cache, asked, secrets)
       return secrets
     } catch (error) {
-      if (error instanceof UserError) forget(config.directory, error, asked)
+      if (error instanceof UserError) this.#forget(error, asked)
       throw error
     } finally {
       node.connection.close()
@@ -156,6 +156,12 @@ export class SecretSource {
     }
   }
 
+  #forget(error: UserError, asked: readonly SecretReference[]): void {
+    const { config, log } = this.#options
+    const what = toForget(error, asked)
+    if (what !== 'nothing') forgetCached(config.directory, log, what === 'everything' ? undefined : what)
+  }
+
   async #findKept(
     asked: readonly SecretReference[],
   ): Promise<
@@ -203,7 +209,8 @@ export function wipeSecrets(secrets: Secrets): void {
 /** Nothing ends a wait but its time: a signal ends the process. */
 const NEVER = new AbortController().signal
 
-const isTransient = (error: UserError): boolean => ['gateway away', 'not yet'].includes(failureOf(error))
+const isTransient = (error: UserError): boolean =>
+  ['gateway away', 'not yet', 'absent'].includes(failureOf(error))
 
 /** A request names each secret once; a job may want two versions of one. */
 function batches(asked: readonly SecretReference[]): SecretReference[][] {
@@ -216,11 +223,6 @@ function batches(asked: readonly SecretReference[]): SecretReference[][] {
     else batch.push(reference)
   }
   return made
-}
-
-function forget(directory: string, error: UserError, asked: readonly SecretReference[]): void {
-  const what = toForget(error, asked)
-  if (what !== 'nothing') forgetCached(directory, what === 'everything' ? undefined : what)
 }
 
 const MISSES: Readonly<Record<CacheMiss, string>> = {

@@ -120,7 +120,7 @@ describe('clawnode exec does not start the command', () => {
       'E_SECRET_DENIED',
       125,
     ],
-    ['a secret that is not there', ['--secret', 'A=absent'], 'E_SECRET_NOT_FOUND', 125],
+    ['a secret that is not there', ['--timeout', '0', '--secret', 'A=absent'], 'E_SECRET_NOT_FOUND', 125],
     ['a value that is no text', ['--secret', 'A=binary'], 'E_SECRET_NOT_TEXT', 125],
     ['a malformed assignment', ['--secret', 'A'], 'E_USAGE', 2],
   ])('for %s', async (_, args, text, code) => {
@@ -132,7 +132,7 @@ describe('clawnode exec does not start the command', () => {
   test('without a gateway', async () => {
     const elsewhere = join(directory, 'node.json')
     await gateway.close()
-    const output = await exec('--secret', 'A=other', ...touch())
+    const output = await exec('--timeout', '0', '--secret', 'A=other', ...touch())
     expect(output).toMatchObject({ code: 125, stderr: expect.stringContaining('E_GATEWAY_UNREACHABLE') })
     expect(existsSync(marker())).toBe(false)
     gateway = await startGateway()

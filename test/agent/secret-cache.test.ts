@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { createLog } from '../../agent/log.ts'
 import { forgetCached, SecretCache } from '../../agent/secrets/secret-cache.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { FleetId, NodeId, SecretName } from '../../protocol/ids.ts'
@@ -24,6 +25,9 @@ const name = SecretName.parse('db/password')
 const other = SecretName.parse('other')
 const trainer = WorkloadName.parse('trainer')
 const VALUE = 'canary-7be1'
+
+const complaints: string[] = []
+const log = createLog({ level: 'debug', write: (line) => complaints.push(line), now: () => 0 })
 
 let directory: string
 let now: number
@@ -232,16 +236,17 @@ describe('forgetting', () => {
     keep(cache)
     cache.keep([{ reference: { name, version: 3 }, received: received() }], trainer)
     cache.keep([{ reference: { name: other }, received: received('stays') }])
-    forgetCached(directory, [name])
+    forgetCached(directory, log, [name])
     expect(entries()).toHaveLength(1)
     expect(found(cache, { name: other })).toBe('stays')
   })
 
   test('takes away everything', () => {
     keep()
-    forgetCached(directory)
+    forgetCached(directory, log)
     expect(readdirSync(directory)).toEqual([])
-    forgetCached(directory)
-    forgetCached(directory, [name])
+    forgetCached(directory, log)
+    forgetCached(directory, log, [name])
+    expect(complaints).toEqual([])
   })
 })
