@@ -16,6 +16,8 @@ export const DOMAIN = {
   enrolment: 'claw-enrolment v1',
   /** Gateway's signature over its answer to a node's signed request. */
   answer: 'claw-answer v1',
+  /** Gateway's statement of the key by which its audit trail is signed. */
+  auditKey: 'claw-audit-key v1',
   /** Gateway's signature over its next key. */
   successor: 'claw-successor v1',
 } as const

@@ -58,6 +58,9 @@ export interface ProvenAnswer {
 export const answerTranscript = async ({ proof, status, body }: ProvenAnswer): Promise<Uint8Array> =>
   lengthPrefixed(DOMAIN.answer, await bodyHash(utf8(proof)), String(status), await bodyHash(body))
 
+/** Who signs the checkpoints of this log; a successor is announced beside the signature. */
+export const auditKeyTranscript = (origin: string): Uint8Array => lengthPrefixed(DOMAIN.auditKey, origin)
+
 const successorTranscript = (key: GatewayKey): Uint8Array => lengthPrefixed(DOMAIN.successor, key)
 
 export interface GatewaySigner {

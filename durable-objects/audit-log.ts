@@ -1,69 +1,76 @@
 /**
- * The audit trail: append-only, one row an entry, in the order of the appends. Whoever acts appends first and waits; the object's output
- * gate holds the answer back until the rows are durable, and all appends that arrive together are committed together.
+ * The audit trail: append-only, and a Merkle tree, so that whoever keeps one of its checkpoints can prove what was changed behind it
+ * (docs/audit-log.md). Whoever acts appends first and waits; the object's output gate holds the answer back until the rows are durable, and
+ * appends that arrive together are made durable together.
  */
 import { DurableObject } from 'cloudflare:workers'
-import type { AuditEvent, AuditItem } from '../protocol/audit.ts'
+import { equalBytes } from '@noble/ciphers/utils.js'
+import { fromBase64, toBase64 } from '../crypto/bytes.ts'
+import { type Bundle, TILE_WIDTH, type Tile } from '../crypto/merkle-tiles.ts'
+import type { AuditArchiveBody, AuditEvent, AuditFilter } from '../protocol/audit.ts'
+import { encodeEntry } from '../protocol/audit-entry.ts'
+import { type Refusal, refusal } from '../protocol/errors.ts'
+import { AUDIT_REMOVE_BATCH } from '../protocol/limits.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
+import { CheckpointSigner } from './audit-checkpoint.ts'
+import {
+  type AuditPage,
+  entryBundle,
+  entryBytes,
+  type FoundEntries,
+  findEntries,
+  storedEntry,
+} from './audit-entries.ts'
+import { AUDIT_MIGRATIONS } from './audit-schema.ts'
+import { AuditTree } from './audit-tree.ts'
 import { ChangeStamps } from './change-stamps.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
-import { type Migration, Sql } from './sql.ts'
+import { Sql } from './sql.ts'
 
-const MIGRATIONS: readonly Migration[] = [
-  {
-    id: 1,
-    sql: `CREATE TABLE entries (
-      seq INTEGER PRIMARY KEY,
-      at INTEGER NOT NULL,
-      actor TEXT NOT NULL,
-      action TEXT NOT NULL,
-      target TEXT NOT NULL,
-      outcome TEXT NOT NULL,
-      reason TEXT NOT NULL,
-      request_id TEXT NOT NULL
-    )`,
-  },
-  {
-    id: 2,
-    sql: `
-      ALTER TABLE entries ADD COLUMN detail TEXT;
-      CREATE TABLE intents (entry INTEGER PRIMARY KEY, target TEXT NOT NULL, at INTEGER NOT NULL);
-    `,
-  },
-]
+export interface OpenIntent {
+  readonly entry: number
+  readonly target: string
+  readonly at: number
+  readonly event: AuditEvent
+}
 
-interface EntryRow extends Record<string, string | number | null> {
-  seq: number
-  at: number
-  actor: string
-  action: string
+interface IntentRow extends Record<string, string | number | ArrayBuffer> {
+  entry: number
   target: string
-  outcome: AuditItem['outcome']
-  reason: string
-  request_id: string
-  detail: string | null
+  at: number
+  bytes: ArrayBuffer
 }
 
 export class AuditLog extends DurableObject<Env> {
   readonly #sql: Sql
   readonly #stamps = new ChangeStamps()
+  readonly #signer: CheckpointSigner
+  /** Undefined while it may differ from what is stored. */
+  #loaded: AuditTree | undefined
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    this.#sql = new Sql(ctx.storage, MIGRATIONS)
+    this.#sql = new Sql(ctx.storage, AUDIT_MIGRATIONS)
+    this.#signer = new CheckpointSigner(env)
     for (const { target } of this.#sql.all<{ target: string }>('SELECT target FROM intents'))
       this.#stamps.opened(target)
   }
 
-  /** Resolves once the entries are durable. */
+  get #tree(): AuditTree {
+    this.#loaded ??= AuditTree.load(this.#sql)
+    return this.#loaded
+  }
+
+  /** Resolves once the entries are durable. `stamps[i]` is that of the target of event i, null while it is being changed. */
   append(events: readonly AuditEvent[]): { first: number; stamps: (string | null)[] } {
-    const first = this.#sql.transaction(() => this.#append(events))
+    const first = this.#transaction(() => this.#append(events))
     return { first, stamps: events.map(({ target }) => this.#stamps.of(target)) }
   }
 
   /** Appends, and leaves the outcome open until it is settled. */
-  begin(event: AuditEvent): { entry: number } {
-    const entry = this.#sql.transaction(() => {
+  begin(event: AuditEvent): { entry: number; stamp: null } {
+    const entry = this.#transaction(() => {
       const index = this.#append([event])
       this.#sql.run(
         'INSERT INTO intents (entry, target, at) VALUES (?, ?, ?)',
@@ -74,13 +81,13 @@ export class AuditLog extends DurableObject<Env> {
       return index
     })
     this.#stamps.opened(event.target)
-    return { entry }
+    return { entry, stamp: null }
   }
 
   /** Idempotent. @param outcome appended, where there is something to say. */
   settle(entry: number, outcome?: AuditEvent): void {
-    const target = this.#sql.transaction(() => {
-      const [open] = this.#sql.all<{ target: string }>(
+    const target = this.#transaction(() => {
+      const open = this.#sql.first<{ target: string }>(
         'DELETE FROM intents WHERE entry = ? RETURNING target',
         entry,
       )
@@ -90,62 +97,117 @@ export class AuditLog extends DurableObject<Env> {
     if (target !== undefined) this.#stamps.settled(target)
   }
 
-  /** Those begun before that time. */
-  openIntents(before: number): { entry: number; event: AuditEvent }[] {
-    const rows = this.#sql.all<EntryRow>(
-      'SELECT e.* FROM intents i JOIN entries e ON e.seq = i.entry + 1 WHERE i.at <= ? ORDER BY e.seq',
+  /** Those begun by that time. */
+  openIntents(before: number): OpenIntent[] {
+    const rows = this.#sql.all<IntentRow>(
+      'SELECT i.*, e.bytes FROM intents i JOIN entries e ON e.entry = i.entry WHERE i.at <= ? ORDER BY i.entry',
       before,
     )
-    return rows.map((row) => ({ entry: row.seq - 1, event: eventOf(row) }))
-  }
-
-  /** Newest first; `before` is the sequence number after the page. */
-  list(before: number | null, limit: number): AuditItem[] {
-    const rows = this.#sql.all<EntryRow>(
-      'SELECT * FROM entries WHERE seq <= ? ORDER BY seq DESC LIMIT ?',
-      before ?? Number.MAX_SAFE_INTEGER,
-      limit,
-    )
-    return rows.map(itemOf)
-  }
-
-  #append(events: readonly AuditEvent[]): number {
-    const at = Date.now()
-    const seqs = events.map(({ actor, action, target, outcome, reason, requestId, detail }) => {
-      const [row] = this.#sql.all<{ seq: number }>(
-        `INSERT INTO entries (at, actor, action, target, outcome, reason, request_id, detail)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`,
-        at,
-        actor,
-        action,
-        target,
-        outcome,
-        reason,
-        requestId,
-        detail === undefined ? null : JSON.stringify(detail),
-      )
-      return row?.seq ?? 0
+    return rows.map(({ entry, target, at, bytes }) => {
+      const { at: _, ...event } = storedEntry(entry, new Uint8Array(bytes))
+      return { entry, target, at, event }
     })
-    return (seqs[0] ?? 1) - 1
+  }
+
+  list(
+    page: Partial<AuditPage> & Pick<AuditPage, 'limit'>,
+    filter: AuditFilter = {},
+  ): FoundEntries & { size: number } {
+    const { size } = this.#tree
+    const { order = 'newest', limit } = page
+    const from = page.from ?? (order === 'newest' ? size - 1 : 0)
+    return { ...findEntries(this.#sql, filter, { from, order, limit }, size), size }
+  }
+
+  entry(index: number): Result<Uint8Array, Refusal> {
+    return this.#found(entryBytes(this.#sql, index), index)
+  }
+
+  bundle({ n, width }: Bundle): Result<Uint8Array, Refusal> {
+    return this.#found(entryBundle(this.#sql, n, width), n * TILE_WIDTH)
+  }
+
+  tile(tile: Tile): Result<Uint8Array, Refusal> {
+    return orNotFound(this.#tree.tile(tile))
+  }
+
+  /** The newest, signed. What it says is durable before it leaves. */
+  checkpoint(): Promise<string> {
+    return this.#signer.checkpoint(this.#tree.head())
+  }
+
+  inclusion(index: number, size: number): Result<string[], Refusal> {
+    return orNotFound(this.#tree.inclusion(index, size)?.map(toBase64))
+  }
+
+  consistency(from: number, to: number): Result<string[], Refusal> {
+    return orNotFound(this.#tree.consistency(from, to)?.map(toBase64))
+  }
+
+  /**
+   * Gives up the entries of all bundles that were full at that size, for someone who has a copy; not their hashes. What is still open stays.
+   * @param event tells of it, and is appended before.
+   */
+  async archive({ size, root }: AuditArchiveBody, event: AuditEvent): Promise<Result<number, Refusal>> {
+    const head = this.#tree.headAt(size)
+    const named = fromBase64(root)
+    if (head === undefined || named === undefined || !equalBytes(head.root, named))
+      return err(refusal('E_AUDIT_CHECKPOINT'))
+    const open = this.#sql.first<{ entry: number | null }>('SELECT MIN(entry) AS entry FROM intents')?.entry
+    const end = Math.min(size, open ?? size)
+    const below = Math.max(this.#archivedBelow(), end - (end % TILE_WIDTH))
+    this.#transaction(() => {
+      this.#append([{ ...event, detail: { ...event.detail, size, root, below } }])
+      this.#sql.run(
+        'INSERT INTO archive (one, below) VALUES (1, ?) ON CONFLICT DO UPDATE SET below = excluded.below',
+        below,
+      )
+    })
+    await this.ctx.storage.setAlarm(Date.now())
+    return ok(below)
+  }
+
+  /** Removes what was archived, some at a time: appends must not wait for all of it. */
+  override async alarm(): Promise<void> {
+    const removed = this.#sql.all(
+      `DELETE FROM entries WHERE entry IN (SELECT entry FROM entries WHERE entry < ? ORDER BY entry LIMIT ?)
+       RETURNING entry`,
+      this.#archivedBelow(),
+      AUDIT_REMOVE_BATCH,
+    )
+    if (removed.length === AUDIT_REMOVE_BATCH) await this.ctx.storage.setAlarm(Date.now())
   }
 
   counters() {
     return readCounters()
   }
+
+  #append(events: readonly AuditEvent[]): number {
+    const tree = this.#tree
+    const first = tree.size
+    const at = Date.now()
+    for (const event of events) tree.append(encodeEntry({ ...event, at }))
+    return first
+  }
+
+  /** A tree that has grown by what was then rolled back is forgotten. */
+  #transaction<T>(work: () => T): T {
+    try {
+      return this.#sql.transaction(work)
+    } catch (error) {
+      this.#loaded = undefined
+      throw error
+    }
+  }
+
+  #archivedBelow(): number {
+    return this.#sql.first<{ below: number }>('SELECT below FROM archive')?.below ?? 0
+  }
+
+  #found(bytes: Uint8Array | undefined, index: number): Result<Uint8Array, Refusal> {
+    return index < this.#archivedBelow() ? err(refusal('E_AUDIT_ARCHIVED')) : orNotFound(bytes)
+  }
 }
 
-const itemOf = (row: EntryRow): AuditItem => ({
-  ...eventOf(row),
-  seq: row.seq - 1,
-  at: new Date(row.at).toISOString(),
-})
-
-const eventOf = ({ actor, action, target, outcome, reason, request_id, detail }: EntryRow): AuditEvent => ({
-  actor,
-  action,
-  target,
-  outcome,
-  reason,
-  requestId: request_id,
-  ...(detail !== null && { detail: JSON.parse(detail) as Record<string, string> }),
-})
+const orNotFound = <T>(found: T | undefined): Result<T, Refusal> =>
+  found === undefined ? err(refusal('E_AUDIT_NOT_FOUND')) : ok(found)

@@ -8,6 +8,8 @@ type Row = Record<string, Value>
 export interface Migration {
   readonly id: number
   readonly sql: string
+  /** What SQL cannot say, in the same transaction. */
+  readonly andThen?: (sql: Sql) => void
 }
 
 export class Sql {
@@ -42,10 +44,11 @@ export class Sql {
   #migrate(migrations: readonly Migration[]): void {
     this.run('CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY)')
     const done = this.first<{ id: number | null }>('SELECT MAX(id) AS id FROM schema_migrations')?.id ?? 0
-    for (const { id, sql } of migrations) {
+    for (const { id, sql, andThen } of migrations) {
       if (id <= done) continue
       this.transaction(() => {
         this.run(sql)
+        andThen?.(this)
         this.run('INSERT INTO schema_migrations (id) VALUES (?)', id)
       })
     }

@@ -139,6 +139,14 @@ export const ERRORS = {
     title: 'A rewrap is under way already; `claw key status` shows how far it is.',
   },
   E_SECRET_CORRUPT: { status: 500, title: 'The stored secret cannot be decrypted.' },
+
+  // the audit trail
+  E_AUDIT_NOT_FOUND: { status: 404, title: 'The audit trail has no such entry, tile or size.' },
+  E_AUDIT_ARCHIVED: {
+    status: 410,
+    title: 'These entries have left the gateway; look into the archive that `claw audit archive` made.',
+  },
+  E_AUDIT_CHECKPOINT: { status: 409, title: 'The audit trail never had that size and root.' },
 } as const satisfies Record<string, ErrorKind>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -106,6 +106,18 @@ export const MAX_KNOWN_SECRETS = 4_000
 export const REWRAP_BATCH = 100
 /** A move that was cut short goes on after this long. */
 export const REWRAP_RETRY_MS = 10_000
+/** Largest entry of the audit trail: a bundle of the tile format frames it with two bytes. */
+export const MAX_AUDIT_ENTRY_BYTES = 65_535
+/** Entries that one page of a filtered listing looks at: some 20 ms of the one object that everything is recorded by. */
+export const AUDIT_SCAN = 5_000
+/** Reading the trail's content is recorded once in this time for each reader; otherwise following it would write what is followed. */
+export const AUDIT_READ_WINDOW_MS = 10 * 60_000
+/** How far clocks may have gone back between two entries: a listing by time looks that much further. */
+export const AUDIT_CLOCK_SLACK_MS = 24 * 60 * 60_000
+/** Archived entries that one alarm removes: each is a row, and appends wait meanwhile. */
+export const AUDIT_REMOVE_BATCH = 5_000
+/** Roots of complete subtrees that the audit object keeps for the next proof, some 200 bytes each. */
+export const MAX_KNOWN_SUBTREES = 8_192
 /** Changed targets that the audit object remembers, some 300 bytes each. */
 export const MAX_CHANGE_STAMPS = 20_000
 /** Writes of one secret that meet each other are tried again this often before the last one is told so. */

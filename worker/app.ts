@@ -12,6 +12,7 @@ import { auditRoutes } from './routes/audit.ts'
 import { enrolRoutes } from './routes/enrol.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { metricRoutes } from './routes/metrics.ts'
+import { nodeAuditRoutes } from './routes/node-audit.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
 import { nodeRoutes } from './routes/nodes.ts'
@@ -49,6 +50,7 @@ app.route('/v1/secret-versions', secretVersionRoutes)
 app.route('/v1/keys', keyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
+app.route('/v1/node/audit', nodeAuditRoutes)
 app.route('/v1/audit', auditRoutes)
 app.route('/v1/api-keys', apiKeyRoutes)
 app.route('/v1/whoami', whoamiRoutes)

@@ -19,7 +19,9 @@ export function readPage(c: GatewayContext): Page {
 
 /** The cursor of the following page, if this one is full. */
 export const nextCursor = (items: readonly unknown[], { limit }: Page, last: string | undefined) =>
-  items.length === limit && last !== undefined ? { next: toBase64Url(utf8(last)) } : {}
+  items.length === limit && last !== undefined ? { next: encodeCursor(last) } : {}
+
+export const encodeCursor = (last: string): string => toBase64Url(utf8(last))
 
 function decode(cursor: string): string {
   try {

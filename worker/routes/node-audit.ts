@@ -1,0 +1,17 @@
+/** /v1/node/audit: what a node needs in order to be a witness of the audit trail. Hashes only: what entries say is not for nodes. */
+import { Hono } from 'hono'
+import { type GatewayEnv, RefusedError } from '../context.ts'
+import { requireNode } from '../middleware/require-node.ts'
+import { askedTile, sendCheckpoint, sendConsistency, sendTile } from './audit-tree.ts'
+
+const PREFIX = '/v1/node/audit/'
+
+export const nodeAuditRoutes = new Hono<GatewayEnv>()
+  .use(requireNode)
+  .get('/checkpoint', sendCheckpoint)
+  .get('/consistency', sendConsistency)
+  .get('/tile/*', (c) => {
+    const tile = askedTile(c, PREFIX)
+    if (tile.level === 'entries') throw new RefusedError('E_AUDIT_NOT_FOUND', 'entries are not for nodes')
+    return sendTile(c, tile)
+  })
