@@ -1,3 +1,0 @@
-import { requireRole } from './require-role.ts'
-
-export const requireAdmin = requireRole('admin')
