@@ -107,7 +107,10 @@ it('nothing that was secret is anywhere it should not be', async () => {
   expect(read.stdout).toContain(createHash('sha256').update(value).digest('hex'))
   const refused = await asNode(['exec', '--dir', directory, '--secret', 'V=shut.one', '--', 'sh', '-c', hash])
   expect(refused.stderr).toContain('E_SECRET_DENIED')
-  expect((await asNode(['exec', '--dir', directory, '--secret', 'V=no.such', '--', 'true'])).code).toBe(125)
+  expect(
+    (await asNode(['exec', '--dir', directory, '--timeout', '0', '--secret', 'V=no.such', '--', 'true']))
+      .code,
+  ).toBe(125)
   await asNode(['status', '--dir', directory, '-o', 'json'])
   await asNode(['check-config', '--dir', directory])
 
@@ -178,7 +181,7 @@ async function readAnswers(
   const node = await RawNode.make(gateway, 'b')
   await node.enrol(token)
   const authorization = `Bearer ${readFileSync(adminTokenFile, 'utf8').trim()}`
-  const body = JSON.stringify({ names: ['shut.one'] })
+  const body = JSON.stringify({ secrets: [{ name: 'shut.one' }] })
   const requests = [
     ...[
       '/v1/nodes',
