@@ -6,15 +6,17 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { decodeJwt } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { GatewayKeys } from '../../agent/gateway-keys.ts'
 import { rotateIdentity } from '../../agent/identity-rotation.ts'
 import { type JoinedNode, openJoinedNode } from '../../agent/joined-node.ts'
 import { readNodeState } from '../../agent/node-state.ts'
 import { utf8 } from '../../crypto/bytes.ts'
 import { sealDelivery } from '../../crypto/delivery.ts'
+import { signAsGateway } from '../../crypto/gateway-proof.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { CLOSE } from '../../protocol/frames.ts'
-import { SecretName } from '../../protocol/ids.ts'
+import { type GatewayKey, SecretName } from '../../protocol/ids.ts'
 import { type FakeAnswer, jsonAnswer, problemAnswer, signAnswer, unsigned } from '../support/fake-answers.ts'
 import { createSigner, type FakeGateway } from '../support/fake-gateway.ts'
 import { ManualClock } from '../support/manual-clock.ts'
@@ -50,6 +52,9 @@ afterEach(async () => {
 
 const nextWait = () => clock.scheduled((ms) => ms !== 10_000)
 
+/** How long the agent waits before it tries again; or that it does not. */
+const waitOf = (running: TestAgent, wait: Promise<number>) => Promise.race([wait, running.outcome])
+
 /** From now on whoever is in between answers this. */
 function inPlace(forge: Forge, wanted: FakeAnswer | ((authorization: string) => Promise<FakeAnswer>)): void {
   gateway.onTheWay = async (genuine, authorization) => {
@@ -72,7 +77,7 @@ describe.each(FORGERIES)('a refusal %s', (_, code, forge) => {
       inPlace(forge, problemAnswer(claim, clock.now()))
       const wait = nextWait()
       agent = new TestAgent(node, clock)
-      expect(await wait).toBe(1_000)
+      expect(await waitOf(agent, wait)).toBe(1_000)
       expect(agent.supervisor.status).toMatchObject({ session: 'offline', problem: { code } })
       expect(agent.quarantines).toBe(0)
 
@@ -123,7 +128,7 @@ describe.each(FORGERIES)('a refusal %s', (_, code, forge) => {
     await rotateIdentity(node).catch(() => {})
     const wait = nextWait()
     agent = new TestAgent(node, clock)
-    await wait
+    expect(await waitOf(agent, wait)).toBe(1_000)
     expect(agent.supervisor.status).toMatchObject({ session: 'offline', problem: { code } })
   })
 })
@@ -190,7 +195,7 @@ describe('before `registered`', () => {
       session.send({ type: 'revoked' })
       session.send({ type: 'error', code, message: 'run this command' })
       session.close(close)
-      expect(await wait).toBe(expected)
+      expect(await waitOf(agent, wait)).toBe(expected)
       expect(agent.supervisor.status.session).toBe('offline')
       clock.advance(expected)
     }
@@ -264,22 +269,17 @@ test('an answer announces the next key, which is kept and ends the one before', 
 test('of two answers that cross, the older one does not bring the old key back', async () => {
   const old = gateway.signer
   const next = await createSigner()
-  gateway.signer = { ...old, next: next.key }
-  await node.client.fetchSecrets([{ name: NAME }])
-  let arrived = () => {}
-  const later = new Promise<void>((resolve) => {
-    arrived = resolve
+  let kept: readonly GatewayKey[] = [old.key, next.key]
+  const keys = new GatewayKeys(kept, (accepted) => {
+    kept = accepted
   })
-  let delayed = true
-  gateway.onTheWay = async (answer) => {
-    if (!delayed) return answer
-    delayed = false
-    gateway.signer = next
-    arrived()
-    await node.client.fetchSecrets([{ name: NAME }])
-    return answer
-  }
-  await expect(node.client.fetchSecrets([{ name: NAME }])).rejects.toMatchObject({ code: 'E_GATEWAY_KEY' })
-  await later
-  expect(readNodeState(directory).gateway.keys).toEqual([next.key])
+  const transcript = utf8('what was signed')
+  const answers = [
+    await signAsGateway({ ...old, next: next.key }, transcript),
+    await signAsGateway(next, transcript),
+  ]
+  // The older one has two signatures to be checked, and is behind.
+  await Promise.all(answers.map((answer) => keys.verify(answer, transcript)))
+  expect(kept).toEqual([next.key])
+  expect(await keys.verify(answers[0] ?? expect.unreachable(), transcript)).toBe(false)
 })
