@@ -9,7 +9,7 @@ import { MAX_SECRET_BYTES } from '../../protocol/limits.ts'
 import type { SecretDetail } from '../../protocol/secrets.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { recipientProof } from '../secrets/audit-proof.ts'
-import { readersText } from '../secrets/describe.ts'
+import { nodesText, readersText } from '../secrets/describe.ts'
 import { ALPHABETS, type Alphabet, generateValue } from '../secrets/generate.ts'
 import { readValue } from '../secrets/input.ts'
 import { parseSecretName } from '../secrets/names.ts'
@@ -136,7 +136,7 @@ function tell(written: SecretDetail, output: 'table' | 'json'): void {
     return
   }
   const sealed =
-    written.class === 'sealed' ? `, sealed to ${written.versions.at(-1)?.recipients.length} nodes` : ''
+    written.class === 'sealed' ? `, sealed to ${nodesText(written.versions.at(-1)?.recipients.length)}` : ''
   process.stderr.write(
     `secret ${written.name} is at version ${written.version}${sealed}, readable by ${readersText(written)}\n`,
   )

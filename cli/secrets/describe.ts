@@ -87,11 +87,13 @@ export function versionTable({ versions, class: secretClass }: SecretDetail, now
     { header: 'EXPIRES', value: ({ expiresAt }) => timeText(expiresAt, now) },
     { header: 'NODES READ IT UNTIL', value: ({ readableUntil }) => timeText(readableUntil, now) },
     secretClass === 'sealed'
-      ? { header: 'SEALED TO', value: ({ recipients }) => `${recipients.length} nodes` }
+      ? { header: 'SEALED TO', value: ({ recipients }) => nodesText(recipients.length) }
       : { header: 'MASTER KEY', value: ({ key }) => (key === null ? '' : String(key)) },
     { header: 'ENTRY', value: ({ entry }) => (entry === null ? '' : String(entry)) },
   ])
 }
+
+export const nodesText = (count = 0): string => (count === 1 ? '1 node' : `${count} nodes`)
 
 const timeText = (time: string | null, now: Date): string => (time === null ? '' : ago(new Date(time), now))
 
