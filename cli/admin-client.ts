@@ -34,6 +34,8 @@ import {
 } from '../protocol/secrets.ts'
 
 const Nothing = z.undefined()
+/** A sealed version names up to a thousand nodes, and a secret's notes may be 40 KB: full pages would be larger than an answer may be. */
+const SECRETS_PER_PAGE = '200'
 
 interface Body {
   readonly type: string
@@ -152,6 +154,7 @@ export class AdminClient {
   secrets(query: { readonly prefix?: string | undefined; readonly due?: boolean } = {}) {
     const { prefix, due = false } = query
     return this.#all<SecretItem>(SecretList, '/v1/secrets', {
+      limit: SECRETS_PER_PAGE,
       ...(prefix !== undefined && { prefix }),
       ...(due && { due: 'true' }),
     })
@@ -179,7 +182,9 @@ export class AdminClient {
 
   /** Every version there is. */
   secretVersions(): Promise<SecretVersionEntry[]> {
-    return this.#all<SecretVersionEntry>(SecretVersionList, '/v1/secret-versions')
+    return this.#all<SecretVersionEntry>(SecretVersionList, '/v1/secret-versions', {
+      limit: SECRETS_PER_PAGE,
+    })
   }
 
   keyring() {

@@ -24,9 +24,12 @@ interface ReadOptions {
   readonly purpose?: string
 }
 
+/** All that is asked of a gateway here. */
+type Reading = Pick<AdminClient, 'readSecret'>
+
 /** @param identity file of the age key, where it was named. */
 export async function readSecret(
-  client: AdminClient,
+  client: Reading,
   name: SecretName,
   identity: string | undefined,
   options: ReadOptions = {},
@@ -39,7 +42,7 @@ export async function readSecret(
 
 /** As the gateway has it: of the sealed class, the age file. */
 export async function fetchSecret(
-  client: AdminClient,
+  client: Reading,
   name: SecretName,
   { version: wanted, purpose }: ReadOptions = {},
 ): Promise<ReadSecret> {

@@ -44,7 +44,7 @@ export class Sealer {
 
   /** @param readers the policy it is about to get, if it gets another. @param before the secret as it is, if it is there. */
   static async prepare(
-    client: AdminClient,
+    client: Pick<AdminClient, 'origin' | 'secretRecipients'>,
     proof: RecipientProof,
     name: SecretName,
     { readers, before }: { readonly readers: SecretReaders; readonly before: SecretDetail | undefined },
