@@ -56,7 +56,11 @@ const answering = (file: Uint8Array, answer: { version?: number; name?: SecretNa
     const name = answer.name ?? SecretName.parse(asked)
     const version = answer.version ?? 1
     const delivery = { fleet, name, version, request }
-    const sealed = await sealDelivery(sealTo, SecretBytes.take(Uint8Array.from(file)), delivery)
+    const sealed = await sealDelivery(
+      SealingKey.parse(sealTo),
+      SecretBytes.take(Uint8Array.from(file)),
+      delivery,
+    )
     return { fleet, item: { name, version, class: 'sealed' as const, sealed } }
   },
 })
