@@ -53,7 +53,7 @@ async function readCiphertext(
   throw usageError(`${name} is a managed secret, which has no age file`, `claw secret get ${name}`)
 }
 
-export function asText(bytes: Uint8Array): { value: string } | { valueBase64: string } {
+function asText(bytes: Uint8Array): { value: string } | { valueBase64: string } {
   try {
     return { value: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) }
   } catch {

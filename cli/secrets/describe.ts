@@ -105,7 +105,7 @@ const UNITS = [
 ] as const
 
 /** As flags take it; rounded down to the largest unit that is in it. */
-export function spanText(ms: number): string {
+function spanText(ms: number): string {
   const [size, unit] = UNITS.find(([size]) => ms >= size) ?? [1_000, 's']
   return `${Math.floor(ms / size)}${unit}`
 }

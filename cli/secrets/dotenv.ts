@@ -3,14 +3,14 @@
  * quotes. Unlike it, a line that means nothing is a problem: it may be half of a value.
  */
 
-export interface DotenvEntry {
+interface DotenvEntry {
   readonly key: string
   readonly value: string
   readonly line: number
 }
 
 /** What is wrong with a line, or worth saying of it: never with what is on it, which may be a secret. */
-export interface LineRemark {
+interface LineRemark {
   readonly line: number
   readonly message: string
 }

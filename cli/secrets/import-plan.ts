@@ -6,7 +6,7 @@ import type { Imported } from './import-file.ts'
 import { readSecret } from './read-secret.ts'
 
 /** `differs`: there is another value, and nobody said that it may be overwritten. */
-export type ImportAction = 'create' | 'update' | 'unchanged' | 'differs'
+type ImportAction = 'create' | 'update' | 'unchanged' | 'differs'
 
 export interface PlannedImport extends Imported {
   readonly action: ImportAction

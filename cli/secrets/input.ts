@@ -14,7 +14,7 @@ export async function readValue(file: string | undefined): Promise<SecretBytes> 
 }
 
 /** @throws UserError if it is larger than a secret may be. */
-export function checkedValue(bytes: Uint8Array): SecretBytes {
+function checkedValue(bytes: Uint8Array): SecretBytes {
   if (bytes.length > MAX_SECRET_BYTES)
     throw new UserError({ code: 'E_SECRET_TOO_LARGE', message: ERRORS.E_SECRET_TOO_LARGE.title })
   return SecretBytes.take(bytes)
