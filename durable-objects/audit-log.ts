@@ -26,6 +26,7 @@ import { AuditTree } from './audit-tree.ts'
 import { ChangeStamps } from './change-stamps.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
+import { GroupCommit } from './group-commit.ts'
 import { Sql } from './sql.ts'
 
 export interface OpenIntent {
@@ -33,6 +34,12 @@ export interface OpenIntent {
   readonly target: string
   readonly at: number
   readonly event: AuditEvent
+}
+
+export interface Appended {
+  /** Index of the first of them. */
+  readonly first: number
+  readonly stamps: (string | null)[]
 }
 
 interface IntentRow extends Record<string, string | number | ArrayBuffer> {
@@ -45,6 +52,16 @@ interface IntentRow extends Record<string, string | number | ArrayBuffer> {
 export class AuditLog extends DurableObject<Env> {
   readonly #sql: Sql
   readonly #stamps = new ChangeStamps()
+  readonly #appends = new GroupCommit<{ events: readonly AuditEvent[]; entries: Uint8Array[] }, Appended>(
+    () => this.ctx.storage.sync(),
+    (calls) =>
+      this.#transaction(() =>
+        calls.map(({ events, entries }) => ({
+          first: this.#append(entries),
+          stamps: events.map(({ target }) => this.#stamps.of(target)),
+        })),
+      ),
+  )
   readonly #signer: CheckpointSigner
   /** Undefined while it may differ from what is stored. */
   #loaded: AuditTree | undefined
@@ -63,15 +80,15 @@ export class AuditLog extends DurableObject<Env> {
   }
 
   /** Resolves once the entries are durable. `stamps[i]` is that of the target of event i, null while it is being changed. */
-  append(events: readonly AuditEvent[]): { first: number; stamps: (string | null)[] } {
-    const first = this.#transaction(() => this.#append(events))
-    return { first, stamps: events.map(({ target }) => this.#stamps.of(target)) }
+  async append(events: readonly AuditEvent[]): Promise<Appended> {
+    // Here, and not when they are written: one that cannot be an entry must fail alone.
+    return this.#appends.add({ events, entries: encode(events) })
   }
 
   /** Appends, and leaves the outcome open until it is settled. */
   begin(event: AuditEvent): { entry: number; stamp: null } {
     const entry = this.#transaction(() => {
-      const index = this.#append([event])
+      const index = this.#append(encode([event]))
       this.#sql.run(
         'INSERT INTO intents (entry, target, at) VALUES (?, ?, ?)',
         index,
@@ -91,7 +108,7 @@ export class AuditLog extends DurableObject<Env> {
         'DELETE FROM intents WHERE entry = ? RETURNING target',
         entry,
       )
-      if (open !== undefined && outcome !== undefined) this.#append([outcome])
+      if (open !== undefined && outcome !== undefined) this.#append(encode([outcome]))
       return open?.target
     })
     if (target !== undefined) this.#stamps.settled(target)
@@ -157,7 +174,7 @@ export class AuditLog extends DurableObject<Env> {
     const end = Math.min(size, open ?? size)
     const below = Math.max(this.#archivedBelow(), end - (end % TILE_WIDTH))
     this.#transaction(() => {
-      this.#append([{ ...event, detail: { ...event.detail, size, root, below } }])
+      this.#append(encode([{ ...event, detail: { ...event.detail, size, root, below } }]))
       this.#sql.run(
         'INSERT INTO archive (one, below) VALUES (1, ?) ON CONFLICT DO UPDATE SET below = excluded.below',
         below,
@@ -182,11 +199,10 @@ export class AuditLog extends DurableObject<Env> {
     return readCounters()
   }
 
-  #append(events: readonly AuditEvent[]): number {
+  #append(entries: readonly Uint8Array[]): number {
     const tree = this.#tree
     const first = tree.size
-    const at = Date.now()
-    for (const event of events) tree.append(encodeEntry({ ...event, at }))
+    for (const entry of entries) tree.append(entry)
     return first
   }
 
@@ -207,6 +223,11 @@ export class AuditLog extends DurableObject<Env> {
   #found(bytes: Uint8Array | undefined, index: number): Result<Uint8Array, Refusal> {
     return index < this.#archivedBelow() ? err(refusal('E_AUDIT_ARCHIVED')) : orNotFound(bytes)
   }
+}
+
+const encode = (events: readonly AuditEvent[]): Uint8Array[] => {
+  const at = Date.now()
+  return events.map((event) => encodeEntry({ ...event, at }))
 }
 
 const orNotFound = <T>(found: T | undefined): Result<T, Refusal> =>

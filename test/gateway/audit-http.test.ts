@@ -12,6 +12,7 @@ import {
 import { treeHasher } from '../../crypto/merkle.ts'
 import { verifyConsistency, verifyInclusion } from '../../crypto/merkle-proof.ts'
 import { decodeBundle, splitHashes } from '../../crypto/merkle-tiles.ts'
+import type { AuditLog } from '../../durable-objects/audit-log.ts'
 import { AUDIT_OBJECT } from '../../durable-objects/call-object.ts'
 import { readConfig } from '../../durable-objects/config.ts'
 import {
@@ -199,11 +200,11 @@ describe('entries', () => {
     const HOUR = 3_600_000
     const start = 1_700_000_000_000
     const times = Array.from({ length: 400 }, (_, hour) => start + (hour - (hour % 50 === 7 ? 5 : 0)) * HOUR)
-    await runInDurableObject(clocks, async (object) => {
+    await runInDurableObject<AuditLog, void>(clocks, async (object) => {
       const now = vi.spyOn(Date, 'now')
       for (const at of times) {
         now.mockReturnValue(at)
-        ;(object as unknown as { append(batch: unknown): void }).append([event(at)])
+        await object.append([event(at)])
       }
       now.mockRestore()
     })

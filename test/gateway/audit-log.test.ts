@@ -1,6 +1,6 @@
 /** The audit object: what it appends stays, in one order and under one root, whatever ends it. */
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { fromBase64, toBase64 } from '../../crypto/bytes.ts'
 import { verifyConsistency, verifyInclusion } from '../../crypto/merkle-proof.ts'
 import type { AuditLog } from '../../durable-objects/audit-log.ts'
@@ -21,9 +21,9 @@ const hashes = (proof: readonly string[]): Uint8Array[] => proof.map((hash) => f
 
 /** Thrown inside, where it is caught: over RPC each would also count as an error that nobody has caught. */
 const failureOf = (log: Log, batch: readonly AuditEvent[]): Promise<string> =>
-  runInDurableObject<AuditLog, string>(log, (object) => {
+  runInDurableObject<AuditLog, string>(log, async (object) => {
     try {
-      return `went on at ${object.append(batch).first}`
+      return `went on at ${(await object.append(batch)).first}`
     } catch (error) {
       return String(error)
     }
@@ -76,6 +76,35 @@ describe('appending', () => {
     expect(Math.max(...firsts)).toBe(699)
     expect((await rowsWritten(log)) - before).toBe(700 + 2)
     await expectRoot(log, 700)
+  })
+
+  it('writes what comes together together: one that cannot be written takes only itself along', async () => {
+    const log = logNamed('together')
+    const { outcomes, commits } = await runInDurableObject<AuditLog, { outcomes: string[]; commits: number }>(
+      log,
+      async (object, state) => {
+        const transaction = vi.spyOn(state.storage, 'transactionSync')
+        const batches = [
+          events(0, 3),
+          ...events(3, 97).map((one) => [one]),
+          [event(100, { reason: 'x'.repeat(70_000) })],
+        ]
+        const settled = await Promise.allSettled(batches.map((batch) => object.append(batch)))
+        return {
+          outcomes: settled.map((one) =>
+            one.status === 'fulfilled' ? String(one.value.first) : String(one.reason),
+          ),
+          commits: transaction.mock.calls.length,
+        }
+      },
+    )
+    expect(outcomes.slice(0, -1)).toEqual([
+      '0',
+      ...Array.from({ length: 97 }, (_, index) => String(index + 3)),
+    ])
+    expect(outcomes.at(-1)).toContain('RangeError')
+    expect(commits).toBe(2)
+    await expectRoot(log, 100)
   })
 
   it('leaves nothing of a transaction that fails, wherever it fails', async () => {
