@@ -47,6 +47,13 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
       ALTER TABLE nodes ADD COLUMN rotation_until INTEGER;
     `,
   },
+  {
+    id: 4,
+    sql: `
+      -- Index of the audit entry that says the node's keys; null until the sweep has written one for a node from before there were any.
+      ALTER TABLE nodes ADD COLUMN key_entry INTEGER;
+    `,
+  },
 ]
 
 export interface NodeRow extends Record<string, string | number | null> {
@@ -64,4 +71,5 @@ export interface NodeRow extends Record<string, string | number | null> {
   /** Why it is held; null for a node that is not. */
   quarantine: string | null
   rotation_until: number | null
+  key_entry: number | null
 }

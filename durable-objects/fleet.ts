@@ -31,10 +31,11 @@ import { err, ok, type Result } from '../protocol/result.ts'
 import { mightRead, type StoredPolicy } from '../protocol/secret-policy.ts'
 import { allShardNames, shardName } from '../protocol/shard.ts'
 import { leaseAddress, releaseAddress } from './address-pool.ts'
-import { callObject } from './call-object.ts'
+import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
+import { KeyEntries } from './key-entries.ts'
 import { MeshFanout } from './mesh-fanout.ts'
 import { MeshLog, type MeshUpdate } from './mesh-log.ts'
 import type { SessionShard } from './session-shard.ts'
@@ -47,6 +48,8 @@ export interface Enrolment {
   readonly seal: SealingKey
   readonly agent: string
   readonly tags: Tags
+  /** Index of the audit entry that says these keys. */
+  readonly entry: number
 }
 
 /** The answer to an enrolment, before the gateway has signed it. */
@@ -70,6 +73,8 @@ export interface NodeRecord {
   readonly quarantine: string | undefined
   /** Whether its owner waits for a new identity key of it. */
   readonly rotating: boolean
+  /** Index of the audit entry that says its keys. */
+  readonly entry: number | null
 }
 
 /** An offline node may take a day to hear that it is asked. */
@@ -88,6 +93,7 @@ export class Fleet extends DurableObject<Env> {
   readonly #log: MeshLog
   readonly #fanout: MeshFanout
   readonly #shards: number
+  readonly #keyEntries: KeyEntries
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -95,6 +101,9 @@ export class Fleet extends DurableObject<Env> {
     const { id, epoch } = this.#identify()
     this.#id = id
     this.#log = new MeshLog(this.#sql, epoch)
+    this.#keyEntries = new KeyEntries(this.#sql, (events) =>
+      callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
+    )
     this.#shards = Number(env.SESSION_SHARDS)
     this.#fanout = new MeshFanout(this.#log, allShardNames(this.#shards), (shard, from, update) =>
       callObject(env.SESSION_SHARD, shard, (stub) => stub.publish(from, update)),
@@ -200,14 +209,19 @@ export class Fleet extends DurableObject<Env> {
    * The old key has signed for the new one, and the new one for itself; the node stays who it is. Only while its owner has asked for it:
    * whoever has copied a key must not be able to take the node over with it.
    */
-  async rotateIdentity(id: NodeId, identity: IdentityKey): Promise<Result<IdentityKey, Refusal>> {
+  async rotateIdentity(
+    id: NodeId,
+    identity: IdentityKey,
+    entry: number,
+  ): Promise<Result<IdentityKey, Refusal>> {
     const owner = await this.nodeOfKey(identity)
     if (owner?.id === id && owner.identity === identity) return ok(identity)
     if (owner !== undefined) return err(refusal('E_KEY_IN_USE'))
     const changed = this.#sql.first(
-      `UPDATE nodes SET identity_key = ?, rotation_until = NULL
+      `UPDATE nodes SET identity_key = ?, rotation_until = NULL, key_entry = ?
        WHERE id = ? AND removed_at IS NULL AND quarantine IS NULL AND rotation_until > ? RETURNING id`,
       identity,
+      entry,
       id,
       Date.now(),
     )
@@ -243,6 +257,7 @@ export class Fleet extends DurableObject<Env> {
       await this.#settle(node_id)
     }
     await this.#fanout.flush()
+    await this.#keyEntries.addMissing()
     return this.#log.position
   }
 
@@ -273,8 +288,8 @@ export class Fleet extends DurableObject<Env> {
     const ipv4 = range && leaseAddress(this.#sql, range, id, now)
     if (ipv4 === undefined) return err(refusal('E_POOL_EXHAUSTED'))
     this.#sql.run(
-      `INSERT INTO nodes (id, name, identity_key, wg_key, sealing_key, ipv4, tags, agent, created_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO nodes (id, name, identity_key, wg_key, sealing_key, ipv4, tags, agent, created_at, key_entry)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
       this.#freeName(enrolment.name, id),
       enrolment.identity,
@@ -284,6 +299,7 @@ export class Fleet extends DurableObject<Env> {
       JSON.stringify(enrolment.tags),
       enrolment.agent,
       now,
+      enrolment.entry,
     )
     const row = this.#row(id)
     if (row === undefined) throw new Error('an enrolled node has no row')
@@ -345,6 +361,7 @@ export class Fleet extends DurableObject<Env> {
       removed: row.removed_at !== null,
       quarantine: row.quarantine ?? undefined,
       rotating: (row.rotation_until ?? 0) > Date.now(),
+      entry: row.key_entry,
     }
   }
 

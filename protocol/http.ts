@@ -99,6 +99,8 @@ export const NodeItem = z.object({
   quarantine: z.string().optional(),
   telemetry: Telemetry.optional(),
   keys: z.object({ identity: IdentityKey, wireguard: WireGuardKey, sealing: SealingKey }),
+  /** Index of the audit entry that says these keys (protocol/node-key-entry.ts). */
+  entry: z.int().nonnegative().nullable(),
 })
 export type NodeItem = z.infer<typeof NodeItem>
 /** `next` is the cursor of the following page, absent on the last. */

@@ -10,6 +10,7 @@ import type { Enrolment } from '../../durable-objects/fleet.ts'
 import { isRecent } from '../../durable-objects/proof.ts'
 import { ENROL_JWT_TYPE, EnrolBody, EnrolClaims, type EnrolReply } from '../../protocol/http.ts'
 import type { IdentityKey } from '../../protocol/ids.ts'
+import { nodeKeyDetail } from '../../protocol/node-key-entry.ts'
 import { audit } from '../audit.ts'
 import { bearerToken } from '../bearer.ts'
 import { readJson } from '../body.ts'
@@ -55,7 +56,12 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     await audit(c, { ...entry, outcome: 'denied', reason: tags.error.code })
     throw new RefusedError(tags.error.code)
   }
-  await audit(c, { ...entry, reason: existing === undefined ? `name ${claims.name}` : 'enrolled before' })
+  const keys = { id, identity, sealing: claims.seal, wireguard: claims.wg }
+  const { first } = await audit(c, {
+    ...entry,
+    reason: existing === undefined ? `name ${claims.name}` : 'enrolled before',
+    detail: nodeKeyDetail(keys, claims.name),
+  })
   const enrolment: Enrolment = {
     name: claims.name,
     identity,
@@ -63,10 +69,11 @@ export const enrolRoutes = new Hono<GatewayEnv>().post('/', async (c) => {
     seal: claims.seal,
     agent: claims.agent,
     tags: tags.value,
+    entry: first,
   }
   const enrolled = await callFleet(c, (fleet) => fleet.enrol(enrolment))
   if (!enrolled.ok) {
-    await audit(c, { ...entry, outcome: 'denied', reason: enrolled.error.code })
+    await audit(c, { ...entry, outcome: 'denied', reason: enrolled.error.code, detail: { of: first } })
     throw new RefusedError(enrolled.error.code, enrolled.error.detail)
   }
   const answer = enrolled.value

@@ -2,6 +2,7 @@
 import { Hono } from 'hono'
 import { isRecent } from '../../durable-objects/proof.ts'
 import { IdentityRotateBody, ROTATION_JWT_TYPE, RotationClaims } from '../../protocol/http.ts'
+import { nodeKeyDetail } from '../../protocol/node-key-entry.ts'
 import { audit } from '../audit.ts'
 import { parseJson } from '../body.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
@@ -21,11 +22,14 @@ export const nodeIdentityRoutes = new Hono<GatewayEnv>().post('/', requireNode, 
   if (claims.sub !== node.id) throw new RefusedError('E_ENROL_INVALID', 'signed for another node')
   if (!config.origins.has(claims.aud)) throw new RefusedError('E_PROOF_AUDIENCE')
   if (!isRecent(claims.iat, Date.now())) throw new RefusedError('E_PROOF_EXPIRED')
-  await audit(c, {
-    actor: `node:${node.id}`,
-    action: 'node.identity_rotated',
-    target: `node:${node.id}`,
+  const entry = { actor: `node:${node.id}`, action: 'node.identity_rotated', target: `node:${node.id}` }
+  const { first } = await audit(c, {
+    ...entry,
     reason: key,
+    detail: nodeKeyDetail({ id: node.id, identity: key, sealing: node.seal, wireguard: node.wg }, node.name),
   })
-  return c.json({ identity: orRefuse(await callFleet(c, (fleet) => fleet.rotateIdentity(node.id, key))) })
+  const rotated = await callFleet(c, (fleet) => fleet.rotateIdentity(node.id, key, first))
+  if (!rotated.ok)
+    await audit(c, { ...entry, outcome: 'failed', reason: rotated.error.code, detail: { of: first } })
+  return c.json({ identity: orRefuse(rotated) })
 })

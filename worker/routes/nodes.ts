@@ -108,4 +108,5 @@ const itemOf = (node: NodeRecord, presence: Presence | undefined): NodeItem => (
   ...(node.quarantine !== undefined && { quarantine: node.quarantine }),
   ...(presence?.telemetry && { telemetry: presence.telemetry }),
   keys: { identity: node.identity, wireguard: node.wg, sealing: node.seal },
+  entry: node.entry,
 })

@@ -60,12 +60,12 @@ export const secretMetadataRoutes = new Hono<GatewayEnv>()
     await audit(c, { actor: c.var.actor, action: 'secret.recipients', target: `secret:${name}` })
     const nodes = policy === undefined ? [] : await callFleet(c, (fleet) => fleet.readers(policy))
     const reply: SecretRecipients = {
-      items: nodes.map(({ id, name, identity, seal }) => ({
+      items: nodes.map(({ id, name, identity, seal, entry }) => ({
         id,
         name,
         identity,
         sealing: seal,
-        entry: null,
+        entry,
       })),
     }
     return c.json(reply)
