@@ -3,7 +3,6 @@
  * scrubber, so that a new call cannot bypass it (acceptance L-2): of a session id eight characters stay, and of a token nothing.
  */
 import type { MaskedId } from '../protocol/masked-id.ts'
-
 import { systemClock } from './clock.ts'
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const

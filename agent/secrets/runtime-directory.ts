@@ -37,9 +37,7 @@ export class RuntimeDirectory {
     const base = findBase(env)
     removeOrphans(base)
     const path = join(base, `exec-${ownName()}`)
-    mkdirSync(path, { mode: 0o700 })
-    // A umask can only take bits away; without this an odd one would shut its owner out.
-    chmodSync(path, 0o700)
+    makeDirectory(path)
     return new RuntimeDirectory(path)
   }
 
@@ -77,7 +75,7 @@ function findBase(env: NodeJS.ProcessEnv): string {
 function makeBase(path: string, uid: number): string | undefined {
   try {
     if (!isInMemory(dirname(path)) && !isInMemory(path)) return 'not a tmpfs'
-    mkdirSync(path, { mode: 0o700 })
+    makeDirectory(path)
   } catch (error) {
     const code = codeOf(error)
     if (code !== 'EEXIST') return code
@@ -87,6 +85,12 @@ function makeBase(path: string, uid: number): string | undefined {
   if (status.uid !== uid) return 'another user owns it'
   if ((status.mode & WRITABLE_BY_OTHERS) !== 0) return 'others can write to it'
   return isInMemory(path) ? undefined : 'not a tmpfs'
+}
+
+function makeDirectory(path: string): void {
+  mkdirSync(path, { mode: 0o700 })
+  // A umask can only take bits away; without this an odd one would shut its owner out.
+  chmodSync(path, 0o700)
 }
 
 function isInMemory(path: string): boolean {

@@ -44,7 +44,8 @@ export function listenToAgent(
         if (notice.success) onNotice(notice.data)
       })
       response.once('close', () => resolve(true))
-      response.on('error', () => {})
+      // An agent that dies breaks off in the middle; that it is gone is all there is to know.
+      for (const stream of [response, lines]) stream.on('error', () => {})
     })
     asked.on('error', () => resolve(false))
     asked.end()

@@ -27,7 +27,11 @@ export class Clawnode {
     args: readonly string[],
     { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
   ) {
-    this.child = spawn(process.execPath, [ENTRY, ...args], { env: { ...process.env, ...env } })
+    // A group of its own, so that what it has started can be ended with it.
+    this.child = spawn(process.execPath, [ENTRY, ...args], {
+      env: { ...process.env, ...env },
+      detached: true,
+    })
     this.child.stdin?.on('error', () => {}).end(input)
     this.child.stdout?.on('data', (chunk: Buffer) => {
       this.stdout += chunk.toString()
@@ -44,7 +48,7 @@ export class Clawnode {
     )
     void this.ended.then(() => this.#look())
     onTestFinished(async () => {
-      this.child.kill('SIGKILL')
+      killGroup(this.child.pid)
       await this.ended
     })
   }
@@ -66,6 +70,14 @@ export class Clawnode {
 
   #look(): void {
     for (const look of this.#watchers) look()
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // All of it has ended.
   }
 }
 
