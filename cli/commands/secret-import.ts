@@ -4,6 +4,7 @@ import { defineCommand } from '../../host/command-line.ts'
 import { outputOption } from '../../host/options.ts'
 import { printJsonList, table } from '../../host/output.ts'
 import { EXIT } from '../../host/user-error.ts'
+import type { SecretClass, SecretItem } from '../../protocol/secrets.ts'
 import type { AdminClient } from '../admin-client.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { recipientProof } from '../secrets/audit-proof.ts'
@@ -77,7 +78,7 @@ async function carryOut(
     for (const { name, value, action, current } of planned) {
       if (action === 'unchanged' || action === 'differs') continue
       // Only on what the plan has seen: somebody else's write meanwhile is not overwritten.
-      const write = { ...options, as: current?.class ?? options.as, cas: current?.version ?? 0 }
+      const write = { ...options, as: ownWord(options.as, current), cas: current?.version ?? 0 }
       await (await prepareWrite(client, proof, name, current, write, flags)).write(value)
       done++
     }
@@ -88,6 +89,10 @@ async function carryOut(
     throw error
   }
 }
+
+/** Of what is there the flags say nothing, and what the gateway calls it is not its owner's word: the value would be sent in clear on that. */
+const ownWord = (as: SecretClass | undefined, current: SecretItem | undefined): SecretClass | undefined =>
+  current === undefined || current.class === as ? as : undefined
 
 const WORDS = {
   create: 'create',
