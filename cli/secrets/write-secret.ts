@@ -92,6 +92,6 @@ const wasSealed = (name: SecretName, exists: boolean): UserError =>
     code: 'E_SECRET_WAS_SEALED',
     message: `nothing is sent: you have sealed ${name} before, and the gateway now calls it ${exists ? 'managed' : 'new'}`,
     why: 'a managed value is sent so that the gateway can read it',
-    fix: 'if that is as it should be, say which it is to be: --sealed or --managed',
+    fix: `if that is as it should be, say which it is to be: claw secret set ${name} with --sealed or --managed`,
     exitCode: EXIT.conflict,
   })
