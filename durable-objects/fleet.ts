@@ -152,7 +152,7 @@ export class Fleet extends DurableObject<Env> {
     const rows = this.#sql.all<NodeRow>(
       'SELECT * FROM nodes WHERE removed_at IS NULL AND quarantine IS NULL ORDER BY name',
     )
-    return rows.map((row) => this.#record(row)).filter((node) => mightRead(policy, node, now))
+    return rows.map((row) => this.#record(row)).filter(mightRead(policy, now))
   }
 
   /** Removes the node everywhere: its identity is refused from now on, its socket is cut, and its peers hear of it at once. */

@@ -72,10 +72,33 @@ export function mayRead(policy: StoredPolicy, reader: Reader, now: number): Verd
   return deny(...nearest(policy, reader, now))
 }
 
-/** Whether some job of this node might read: who hears of a change, and whom a sealed value is encrypted to. */
-export function mightRead(policy: StoredPolicy, node: Reader, now: number): boolean {
-  const workloads = policy.rules.flatMap((rule) => rule.workloads)
-  return [undefined, ...workloads].some((workload) => mayRead(policy, { ...node, workload }, now).allowed)
+/**
+ * Tells of nodes whether some job of theirs might read: who hears of a change, and whom a sealed value is encrypted to. It is asked about a
+ * whole fleet, in the one object that everybody waits for: what holds for nodes that the same rules speak of is found out once.
+ */
+export function mightRead(policy: StoredPolicy, now: number): (node: Omit<Reader, 'workload'>) => boolean {
+  const current = ended(policy.expires, now) ? [] : policy.rules.filter((rule) => !ended(rule.expires, now))
+  const known = new Map<string, boolean>()
+  return (node) => {
+    const spoken = current.map((rule) => speaksOf(rule, node))
+    const key = spoken.map(Number).join('')
+    const answer = known.get(key) ?? allowsSomeJob(current.filter((_, index) => spoken[index]))
+    known.set(key, answer)
+    return answer
+  }
+}
+
+/** @param rules that are in force and speak of the node. */
+function allowsSomeJob(rules: readonly StoredRule[]): boolean {
+  const [allowing, denying] = [
+    rules.filter(({ effect }) => effect === 'allow'),
+    rules.filter(({ effect }) => effect === 'deny'),
+  ]
+  if (denying.some(isOfEveryJob)) return false
+  // A job without a name is denied by none of those that name jobs.
+  if (allowing.some(isOfEveryJob)) return true
+  const denied = new Set(denying.flatMap(({ workloads }) => workloads))
+  return allowing.some(({ workloads }) => workloads.some((workload) => !denied.has(workload)))
 }
 
 /** A person below administrator: only where a rule names their role. */
@@ -97,18 +120,18 @@ export function mayPersonRead(policy: StoredPolicy, role: Role, now: number): Ve
     : allow(`rule ${allowing.index} allows the role ${role}`, allowing.index)
 }
 
-/** A rule with neither nodes nor tags speaks of every node if it names workloads, and of none if it does not. */
-function matches(rule: StoredRule, reader: Reader): boolean {
-  const names = rule.nodes.length + rule.tags.length > 0
-  if (!names && rule.workloads.length === 0) return false
-  return (!names || matchesNode(rule, reader)) && matchesWorkload(rule, reader)
-}
+const matches = (rule: StoredRule, reader: Reader): boolean =>
+  speaksOf(rule, reader) && matchesWorkload(rule, reader)
 
-const matchesNode = (rule: StoredRule, { id, tags }: Reader): boolean =>
+/** A rule with neither nodes nor tags speaks of every node if it names workloads, and of none if it does not. */
+const speaksOf = (rule: StoredRule, node: Omit<Reader, 'workload'>): boolean =>
+  isOfEveryNode(rule) ? !isOfEveryJob(rule) : matchesNode(rule, node)
+
+const matchesNode = (rule: StoredRule, { id, tags }: Omit<Reader, 'workload'>): boolean =>
   rule.nodes.some((node) => node.id === id) || rule.tags.some((tag) => tags.includes(tag))
 
 const matchesWorkload = (rule: StoredRule, { workload }: Reader): boolean =>
-  rule.workloads.length === 0 || (workload !== undefined && rule.workloads.includes(workload))
+  isOfEveryJob(rule) || (workload !== undefined && rule.workloads.includes(workload))
 
 function why(rule: StoredRule | undefined, { id, tags }: Reader): string {
   const tag = rule?.tags.find((allowed) => tags.includes(allowed))
@@ -123,7 +146,7 @@ function nearest(policy: StoredPolicy, reader: Reader, now: number): [ErrorCode,
   if (allowing.some((rule) => ended(rule.expires, now) && matches(rule, reader)))
     return ['E_SECRET_POLICY_EXPIRED', 'the rule that allowed it expired']
   const others = current.some(
-    (rule) => rule.workloads.length > 0 && (matchesNode(rule, reader) || isOfWorkloadsOnly(rule)),
+    (rule) => rule.workloads.length > 0 && (matchesNode(rule, reader) || isOfEveryNode(rule)),
   )
   if (others) return ['E_SECRET_WORKLOAD', 'no rule allows this workload']
   if (current.some(({ tags }) => tags.length > 0))
@@ -131,7 +154,8 @@ function nearest(policy: StoredPolicy, reader: Reader, now: number): [ErrorCode,
   return ['E_SECRET_DENIED', 'no rule allows the node']
 }
 
-const isOfWorkloadsOnly = (rule: StoredRule): boolean => rule.nodes.length + rule.tags.length === 0
+const isOfEveryNode = ({ nodes, tags }: StoredRule): boolean => nodes.length + tags.length === 0
+const isOfEveryJob = ({ workloads }: StoredRule): boolean => workloads.length === 0
 
 const ended = (expires: string | null, now: number): boolean => expires !== null && Date.parse(expires) <= now
 
