@@ -67,7 +67,7 @@ export function parseAnswer<T>(schema: z.ZodType<T>, answer: Answer): T {
 }
 
 function refused({ status, body }: Answer): UserError {
-  const problem = parseProblem(Buffer.from(body).toString('utf8'))
+  const problem = parseProblem(body)
   return problem === undefined ? unexpected(`status ${status} without a reason`) : problemToUserError(problem)
 }
 

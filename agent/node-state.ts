@@ -5,6 +5,7 @@ import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { EnrolReply } from '../protocol/http.ts'
 import { GatewayKey, IdentityKey } from '../protocol/ids.ts'
+import { parseJson } from '../protocol/json.ts'
 
 export const STATE_FILE = 'node.json'
 
@@ -29,7 +30,7 @@ export type NodeState = z.infer<typeof NodeState>
 export function findNodeState(directory: string): NodeState | undefined {
   const content = readPrivateFile(join(directory, STATE_FILE))
   if (content === undefined) return undefined
-  const parsed = NodeState.safeParse(parseJson(Buffer.from(content).toString('utf8')))
+  const parsed = NodeState.safeParse(parseJson(content))
   if (parsed.success) return parsed.data
   const where = parsed.error.issues[0]?.path.join('.')
   throw new UserError({
@@ -59,12 +60,4 @@ export function writeNodeState(directory: string, state: NodeState): void {
 /** Reads it anew before it writes: another command may have changed it meanwhile. */
 export function updateNodeState(directory: string, change: (state: NodeState) => NodeState): void {
   writeNodeState(directory, change(readNodeState(directory)))
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

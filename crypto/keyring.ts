@@ -1,5 +1,6 @@
 /** The master keys: several versions, one active. The version is stored beside each frame, so that an old key opens what it sealed. */
 import * as z from 'zod'
+import { parseJson } from '../protocol/json.ts'
 import { base64ToBase64Url, fromBase64Url } from './bytes.ts'
 import { SecretBytes } from './secret-bytes.ts'
 import { KEY_BYTES } from './secret-frame.ts'
@@ -39,13 +40,5 @@ export class Keyring {
   /** Undefined if this version was retired. */
   key(version: number): SecretBytes | undefined {
     return this.#keys.get(version)
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

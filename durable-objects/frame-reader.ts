@@ -1,6 +1,7 @@
 /** From what came over the socket to a frame, or the code with which it is refused. Nothing of the input is ever echoed. Pure. */
 import type { ErrorCode } from '../protocol/errors.ts'
 import { NodeFrame } from '../protocol/frames.ts'
+import { parseJson } from '../protocol/json.ts'
 import { MAX_FRAME_BYTES, MAX_TELEMETRY_BYTES } from '../protocol/limits.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 
@@ -17,7 +18,7 @@ export function readFrame(message: string | ArrayBuffer): Result<NodeFrame, Erro
     return err(message.byteLength > MAX_FRAME_BYTES ? 'E_FRAME_TOO_LARGE' : 'E_FRAME_MALFORMED')
   }
   if (byteLength(message) > MAX_FRAME_BYTES) return err('E_FRAME_TOO_LARGE')
-  const json = parse(message)
+  const json = parseJson(message)
   if (typeof json !== 'object' || json === null || !('type' in json) || !TYPES.has(json.type))
     return err('E_FRAME_MALFORMED')
   if (PRIVATE_KEY_FIELD.test(message)) return err('E_FRAME_PRIVATE_KEY')
@@ -32,12 +33,4 @@ export function readFrame(message: string | ArrayBuffer): Result<NodeFrame, Erro
 function byteLength(text: string): number {
   if (text.length * 3 <= MAX_FRAME_BYTES || text.length > MAX_FRAME_BYTES) return text.length
   return encoder.encode(text).length
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

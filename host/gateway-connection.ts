@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { WebSocket } from 'ws'
 import type * as z from 'zod'
+import { parseJson } from '../protocol/json.ts'
 import { checkCa } from './ca-file.ts'
 import { connectionError, gatewayTimeout } from './connection-error.ts'
 import { GatewayAgent, type GatewayTrust } from './gateway-agent.ts'
@@ -65,12 +66,11 @@ export class GatewayConnection {
   /** The answer as the schema reads it; a refusal of the gateway is thrown as the UserError that explains it. */
   async call<T>(schema: z.ZodType<T>, asked: GatewayRequest): Promise<T> {
     const { status, body } = await this.request(asked)
-    const text = Buffer.from(body).toString('utf8')
     if (status >= 400) {
-      const problem = parseProblem(text)
+      const problem = parseProblem(body)
       throw problem === undefined ? unexpected(this.url, `it answers ${status}`) : problemToUserError(problem)
     }
-    const parsed = schema.safeParse(text === '' ? undefined : parseJson(text))
+    const parsed = schema.safeParse(parseJson(body))
     if (!parsed.success) throw unexpected(this.url, 'its answer has another form; are both of one version?')
     return parsed.data
   }
@@ -115,14 +115,6 @@ export class GatewayConnection {
 
 const lengthOf = (body: Uint8Array | string | undefined) =>
   body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 const unexpected = (url: GatewayUrl, why: string): UserError =>
   new UserError({

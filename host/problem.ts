@@ -1,6 +1,7 @@
 /** The gateway's refusals (RFC 9457 problem details) as errors for the person at the terminal. */
 import * as z from 'zod'
 import type { Problem } from '../protocol/errors.ts'
+import { parseJson } from '../protocol/json.ts'
 import { EXIT, UserError } from './user-error.ts'
 
 /** A newer gateway may know codes that this program does not; they are shown as they come. */
@@ -28,13 +29,8 @@ export function problemToUserError(problem: ReceivedProblem): UserError {
 }
 
 /** Undefined if the body is not a problem: something other than the gateway answered. */
-export function parseProblem(body: string): ReceivedProblem | undefined {
-  try {
-    return ProblemShape.safeParse(JSON.parse(body)).data
-  } catch {
-    return undefined
-  }
-}
+export const parseProblem = (body: Uint8Array): ReceivedProblem | undefined =>
+  ProblemShape.safeParse(parseJson(body)).data
 
 function exitCodeOf({ code, status }: ReceivedProblem): number {
   if (code === 'E_NODE_REMOVED') return EXIT.revoked

@@ -1,6 +1,7 @@
 /** What a restarted agent needs to reach its peers while the gateway is away. The caller keeps the text, readable by its user alone. */
 import * as z from 'zod'
 import { Endpoint, NodeId } from '../../protocol/ids.ts'
+import { parseJson } from '../../protocol/json.ts'
 import { MeshMap } from './map.ts'
 
 const Known = z.strictObject({
@@ -34,12 +35,4 @@ export function parseCache(text: string): MeshCache | undefined {
   const stored = Stored.safeParse(parseJson(text))
   const map = stored.success ? MeshMap.parse(stored.data.map) : undefined
   return stored.success && map !== undefined ? { map, known: new Map(stored.data.known) } : undefined
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -6,6 +6,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../../host/private-file.ts'
+import { parseJson } from '../../protocol/json.ts'
 
 const Content = z.strictObject({
   iface: z.string(),
@@ -31,7 +32,7 @@ export class InterfaceRecord {
 
   /** Undefined if there is none of this boot. */
   read(): Omit<Content, 'boot'> | undefined {
-    const content = Content.safeParse(parseJson(readPrivateFile(this.#path)))
+    const content = Content.safeParse(parseJson(readPrivateFile(this.#path) ?? ''))
     return content.success && content.data.boot === bootId() ? content.data : undefined
   }
 
@@ -40,12 +41,4 @@ export class InterfaceRecord {
   }
 }
 
-const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-
-function parseJson(content: Uint8Array | undefined): unknown {
-  try {
-    return content && JSON.parse(Buffer.from(content).toString('utf8'))
-  } catch {
-    return undefined
-  }
-}
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()

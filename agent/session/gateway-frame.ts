@@ -1,6 +1,7 @@
 /** Reads what the gateway sends. Unknown types are passed over, so that a newer gateway can say more to an older agent. */
 import * as z from 'zod'
 import { GatewayFrame } from '../../protocol/frames.ts'
+import { parseJson } from '../../protocol/json.ts'
 import type { Log } from '../log.ts'
 
 const Typed = z.looseObject({ type: z.string() })
@@ -25,12 +26,4 @@ export function parseGatewayFrame(text: string, log: Log): GatewayFrame | undefi
     })
   }
   return frame.data
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

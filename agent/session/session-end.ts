@@ -84,7 +84,7 @@ export async function refused(
 }
 
 function refusedByGateway(answer: Answer): SessionEnd {
-  const problem = parseProblem(Buffer.from(answer.body).toString('utf8'))
+  const problem = parseProblem(answer.body)
   if (problem === undefined) return { kind: 'lost', problem: senseless(answer.status) }
   return (
     verdict(problem.code) ?? {
