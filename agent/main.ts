@@ -3,8 +3,10 @@ import { defineGroup, runMain } from '../host/command-line.ts'
 import { checkConfigCommand } from './commands/check-config.ts'
 import { execCommand } from './commands/exec.ts'
 import { joinCommand } from './commands/join.ts'
+import { renderCommand } from './commands/render.ts'
 import { rotateIdentityCommand } from './commands/rotate-identity.ts'
 import { runCommand } from './commands/run.ts'
+import { secretCommands } from './commands/secret.ts'
 import { statusCommand } from './commands/status.ts'
 import { versionCommand } from './commands/version.ts'
 
@@ -18,6 +20,8 @@ await runMain(
       runCommand,
       statusCommand,
       execCommand,
+      secretCommands,
+      renderCommand,
       rotateIdentityCommand,
       checkConfigCommand,
       versionCommand,

@@ -22,6 +22,7 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { EXIT, UserError } from './user-error.ts'
 
+const PRIVATE = 0o600
 const OTHERS = 0o077
 
 /** Makes the directory 0700, or checks that an existing one is ours alone. */
@@ -39,14 +40,17 @@ export function checkPrivateDirectory(path: string): void {
   if ((status.mode & OTHERS) !== 0) throw unsafe(path, 'others can open it', `chmod 700 ${path}`)
 }
 
-/** Replaces the file at once and durably; a crash leaves the old content or the new. */
-export function writePrivateFile(path: string, content: Uint8Array | string): void {
-  withTemporary(path, content, (temporary) => renameSync(temporary, path))
+/**
+ * Replaces the file at once and durably; a crash leaves the old content or the new. @param mode wider than private for a file that its owner
+ * wants others to read.
+ */
+export function writePrivateFile(path: string, content: Uint8Array | string, mode = PRIVATE): void {
+  withTemporary(path, content, mode, (temporary) => renameSync(temporary, path))
 }
 
 /** Like writePrivateFile, but never over an existing file: false if there is one. */
 export function createPrivateFile(path: string, content: Uint8Array | string): boolean {
-  return withTemporary(path, content, (temporary) => {
+  return withTemporary(path, content, PRIVATE, (temporary) => {
     try {
       linkSync(temporary, path)
     } catch (error) {
@@ -107,11 +111,16 @@ function openForReading(path: string): number | undefined {
   }
 }
 
-function withTemporary<T>(path: string, content: Uint8Array | string, place: (temporary: string) => T): T {
+function withTemporary<T>(
+  path: string,
+  content: Uint8Array | string,
+  mode: number,
+  place: (temporary: string) => T,
+): T {
   const directory = dirname(path)
   const temporary = join(directory, `.${basename(path)}.${randomBytes(8).toString('hex')}`)
   try {
-    writeExclusively(temporary, content)
+    writeExclusively(temporary, content, mode)
     const placed = place(temporary)
     syncDirectory(directory)
     return placed
@@ -121,12 +130,12 @@ function withTemporary<T>(path: string, content: Uint8Array | string, place: (te
   }
 }
 
-function writeExclusively(path: string, content: Uint8Array | string): void {
+function writeExclusively(path: string, content: Uint8Array | string, mode: number): void {
   const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
-  const file = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  const file = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, PRIVATE)
   try {
     // A umask can only take bits away; without this an odd one would leave a file its owner cannot read.
-    fchmodSync(file, 0o600)
+    fchmodSync(file, mode)
     writeFileSync(file, content)
     fsyncSync(file)
   } finally {

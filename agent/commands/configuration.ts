@@ -34,6 +34,10 @@ export const meshOptions = {
   'no-mesh': { type: 'boolean', help: 'take no part in the mesh; needs no privileges' },
   interface: { type: 'string', value: 'NAME', help: "the mesh's network interface (default claw0)" },
   'listen-port': { type: 'string', value: 'PORT', help: 'UDP port of WireGuard (default 51820)' },
+  'no-names': {
+    type: 'boolean',
+    help: "serve no names of the mesh, and leave this machine's resolver alone",
+  },
 } as const satisfies OptionSpecs
 
 /** Of every command that reads secrets. */
@@ -61,6 +65,7 @@ export const configFlags = (flags: Flags): ConfigFlags => ({
     // A flag that is not given says nothing; it does not say no.
     userspace: flags.userspace || undefined,
     mesh: flags['no-mesh'] ? false : undefined,
+    names: flags['no-names'] ? 'off' : undefined,
     secrets_cache: flags['no-cache'] ? false : undefined,
   },
 })

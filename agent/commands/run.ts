@@ -3,9 +3,11 @@ import { defineCommand } from '../../host/command-line.ts'
 import { EXIT } from '../../host/user-error.ts'
 import { systemClock } from '../clock.ts'
 import { loadNodeConfig } from '../config/node-config.ts'
+import { removeLeftNames } from '../dns/left-names.ts'
 import { openJoinedNode } from '../joined-node.ts'
 import { LocalApi } from '../local-api.ts'
 import { stderrLog } from '../log.ts'
+import { systemCommands } from '../mesh/exec.ts'
 import { RunningAgent } from '../running-agent.ts'
 import { forgetCached } from '../secrets/secret-cache.ts'
 import { startMesh } from '../start-mesh.ts'
@@ -29,6 +31,12 @@ export const runCommand = defineCommand({
     if (!config.secretsCache.isKept) forgetCached(node.directory, log)
     const api = await LocalApi.listen(node.directory, started.promise)
     try {
+      await removeLeftNames({
+        stateDirectory: node.directory,
+        commands: systemCommands,
+        log,
+        except: config.mesh && config.names !== 'off' ? config.interface : undefined,
+      })
       const mesh = config.mesh ? await startMesh({ node, clock: systemClock, log, config }) : undefined
       const agent = new RunningAgent({ node, clock: systemClock, log, mesh })
       started.resolve(agent)

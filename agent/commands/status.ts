@@ -47,6 +47,7 @@ function describe(status: AgentStatus, now: Date): string {
     ['gateway', status.gateway],
     ['addresses', `${status.ipv4}, ${status.ipv6}`],
     ['interface', describeInterface(status)],
+    ['names', describeNames(status)],
   ] as const
   const facts = rows.map(([name = '', value = '']) => `${name.padEnd(12)}${value}\n`).join('')
   return status.peers.length === 0 ? facts : `${facts}\n${peerTable(status.peers, now)}`
@@ -62,6 +63,17 @@ function describeInterface({ interface: name, mesh }: AgentStatus): string {
   if (mesh === null) return 'none'
   if (name === null) return `none: ${mesh.problem}`
   return mesh.problem === null ? `${name} (${mesh.backend})` : `${name}: ${mesh.problem}`
+}
+
+const RESOLVERS: Readonly<Record<string, string>> = { resolved: 'systemd-resolved', hosts: '/etc/hosts' }
+
+function describeNames({ name, mesh }: AgentStatus): string {
+  const names = mesh?.names ?? null
+  if (names === null) return 'none'
+  const { domain, by, problem } = names
+  const why = problem === null ? '' : `: ${problem}`
+  if (domain === null || by === null) return `not on this machine${why}`
+  return `${name}.${domain}, by ${RESOLVERS[by] ?? by}${why}`
 }
 
 const peerTable = (peers: AgentStatus['peers'], now: Date): string =>

@@ -44,6 +44,16 @@ export class Template {
     )
   }
 
+  /** Where the template wants it, as an editor takes it. */
+  placesOf(reference: SecretReference): string[] {
+    const wanted = referenceText(reference)
+    return this.#pieces.flatMap((piece) =>
+      piece.kind === 'secret' && referenceText(piece.reference) === wanted
+        ? [at(this.#path, piece.place)]
+        : [],
+    )
+  }
+
   /** Bytes with values in them, for the caller to wipe. @throws UserError E_TEMPLATE for a value that a filter does not take. */
   render(read: (reference: SecretReference) => Uint8Array): Uint8Array {
     const parts = this.#pieces.map((piece) => {
@@ -75,14 +85,14 @@ export function parseTemplate(bytes: Uint8Array, path: string): Template {
 
 function parse(text: string, path: string): Piece[] {
   const pieces: Piece[] = []
-  let at = 0
+  let done = 0
   for (;;) {
-    const open = text.indexOf(OPEN, at)
-    if (open < 0) return [...pieces, { kind: 'text', text: text.slice(at) }]
-    pieces.push({ kind: 'text', text: text.slice(at, open) })
+    const open = text.indexOf(OPEN, done)
+    if (open < 0) return [...pieces, { kind: 'text', text: text.slice(done) }]
+    pieces.push({ kind: 'text', text: text.slice(done, open) })
     const scanner = new Scanner(text, open + OPEN.length, path)
     pieces.push(expression(scanner, placeOf(text, open)))
-    at = scanner.at
+    done = scanner.at
   }
 }
 
@@ -157,10 +167,12 @@ function placeOf(text: string, at: number): Place {
   return { line: before.length, column: [...(before.at(-1) ?? '')].length + 1 }
 }
 
-const wrong = (path: string, { line, column }: Place, why: string): UserError =>
+const at = (path: string, { line, column }: Place): string => `${path}:${line}:${column}`
+
+const wrong = (path: string, place: Place, why: string): UserError =>
   new UserError({
     code: 'E_TEMPLATE',
-    message: `${path}:${line}:${column}: ${why}`,
+    message: `${at(path, place)}: ${why}`,
     fix: 'clawnode render --help says what a template may hold; a brace itself is {{ "{{" }}',
     exitCode: EXIT.badConfig,
   })

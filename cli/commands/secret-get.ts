@@ -2,6 +2,7 @@
 import { defineCommand } from '../../host/command-line.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { printJson } from '../../host/output.ts'
+import { valueJson } from '../../host/value-json.ts'
 import type { SecretName } from '../../protocol/ids.ts'
 import type { AdminClient } from '../admin-client.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
@@ -36,7 +37,7 @@ export const get = defineCommand({
     using value = read.value
     const bytes = value.expose()
     if (options.output === 'json')
-      return printJson({ name, version: read.version, class: read.class, ...asText(bytes) })
+      return printJson({ name, version: read.version, class: read.class, ...valueJson(bytes) })
     process.stdout.write(new Uint8Array(bytes))
     if (process.stdout.isTTY) process.stdout.write('\n')
   },
@@ -51,12 +52,4 @@ async function readCiphertext(
   if (read.class === 'sealed') return read
   read.value.wipe()
   throw usageError(`${name} is a managed secret, which has no age file`, `claw secret get ${name}`)
-}
-
-function asText(bytes: Uint8Array): { value: string } | { valueBase64: string } {
-  try {
-    return { value: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) }
-  } catch {
-    return { valueBase64: Buffer.from(bytes).toString('base64') }
-  }
 }
