@@ -4,7 +4,7 @@ import type { GatewaySigner } from '../../crypto/gateway-proof.ts'
 import { type FakeAnswer, signAnswer } from '../support/fake-answers.ts'
 import { createSigner } from '../support/fake-gateway.ts'
 
-export interface Scene {
+interface Scene {
   /** What the attacker wants to be believed. */
   readonly wanted: FakeAnswer
   /** What the gateway has answered. */
