@@ -29,7 +29,7 @@ export function problemToUserError(problem: ReceivedProblem): UserError {
 }
 
 /** Undefined if the body is not a problem: something other than the gateway answered. */
-export const parseProblem = (body: Uint8Array): ReceivedProblem | undefined =>
+export const parseProblem = (body: string | Uint8Array): ReceivedProblem | undefined =>
   ProblemShape.safeParse(parseJson(body)).data
 
 function exitCodeOf({ code, status }: ReceivedProblem): number {
