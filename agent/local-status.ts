@@ -22,10 +22,20 @@ const Peer = z.object({
   txBytes: z.number(),
 })
 
+/** See NamesStatus in dns/mesh-names.ts. */
+const Names = z.object({
+  domain: z.string().nullable(),
+  server: z.boolean(),
+  by: z.string().nullable(),
+  problem: z.string().nullable(),
+})
+
 const Mesh = z.object({
   backend: z.string().nullable(),
   /** Why the interface is not as it should be. */
   problem: z.string().nullable(),
+  /** Null if none are served here. */
+  names: Names.nullable(),
 })
 
 export const AgentStatus = z.object({

@@ -151,11 +151,12 @@ async function meshStatus(
 ): Promise<Pick<AgentStatus, 'interface' | 'mesh' | 'peers'>> {
   if (mesh === undefined) return { interface: null, mesh: null, peers: [] }
   const status = await mesh.status()
-  if (status === undefined) return { interface: null, mesh: { backend: null, problem: HELD }, peers: [] }
-  const { interface: name, backend, lastError, peers } = status
+  if (status === undefined)
+    return { interface: null, mesh: { backend: null, problem: HELD, names: null }, peers: [] }
+  const { interface: name, backend, lastError, names = null, peers } = status
   return {
     interface: name,
-    mesh: { backend: backend ?? null, problem: lastError ?? null },
+    mesh: { backend: backend ?? null, problem: lastError ?? null, names },
     peers: [...peers],
   }
 }

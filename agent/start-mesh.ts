@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import type { Clock } from './clock.ts'
 import type { NodeConfig } from './config/node-config.ts'
+import { MeshNames } from './dns/mesh-names.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
@@ -15,7 +16,7 @@ interface Options {
   readonly node: JoinedNode
   readonly clock: Clock
   readonly log: Log
-  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace'>
+  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace' | 'names'>
 }
 
 /** @throws UserError if there can be no interface here. */
@@ -45,6 +46,7 @@ function createEngine(
     listenPort,
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
+    names: createNames({ node, clock, log, config }),
     clock,
     log,
     loadCache: () => {
@@ -53,5 +55,21 @@ function createEngine(
     },
     saveCache: (text) => writePrivateFile(cache, text),
     sendSignals,
+  })
+}
+
+function createNames({ node, clock, log, config }: Options): MeshNames | undefined {
+  const { names: mode, interface: iface } = config
+  if (mode === 'off') return undefined
+  const { id, name, fleet, fleetName, ipv4, ipv4Range } = node.state.node
+  return new MeshNames({
+    mode,
+    iface,
+    fleet: { id: fleet, name: fleetName, ipv4Range },
+    self: { id, name, ipv4 },
+    stateDirectory: node.directory,
+    commands: systemCommands,
+    clock,
+    log,
   })
 }

@@ -21,6 +21,7 @@ import { KEY_FILES } from '../node-keys.ts'
 import { findNodeState, STATE_FILE } from '../node-state.ts'
 import { defaultStateDirectory } from '../state-directory.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
+import { NAMES_MODES, type NamesMode } from './names-mode.ts'
 import { CONFIG_VARIABLE, NODE_SETTINGS, PREFIX, type SettingName } from './settings.ts'
 
 export interface NodeConfig {
@@ -35,6 +36,8 @@ export interface NodeConfig {
   readonly listenPort: number
   /** wireguard-go even where the kernel has WireGuard. */
   readonly userspace: boolean
+  /** How the mesh's names are served on this machine. */
+  readonly names: NamesMode
   readonly secretsCache: {
     /** False if it is refused, for the node or for this one command. */
     readonly isUsed: boolean
@@ -122,6 +125,7 @@ function validate(
     interface: check('interface', settings.interface, parseInterface) ?? DEFAULTS.interface,
     listenPort: check('listen_port', settings.listen_port, parsePort) ?? DEFAULTS.listen_port,
     userspace: settings.userspace?.value ?? DEFAULTS.userspace,
+    names: check('names', settings.names, parseNamesMode) ?? DEFAULTS.names,
     secretsCache: {
       isUsed: settings.secrets_cache?.value ?? DEFAULTS.secrets_cache,
       isKept: settings.secrets_cache?.value !== false || settings.secrets_cache.source === NO_CACHE_FLAG,
@@ -139,6 +143,7 @@ export const DEFAULTS = {
   interface: 'claw0',
   listen_port: 51820,
   userspace: false,
+  names: 'auto',
   secrets_cache: true,
   secrets_cache_max_age: '24h',
   log_level: 'info',
@@ -204,6 +209,12 @@ function parseLevel(text: string): Level {
   const level = LEVELS.find((candidate) => candidate === text)
   if (level !== undefined) return level
   throw invalid('E_LOG_LEVEL_INVALID', `it is one of ${LEVELS.join(', ')}`)
+}
+
+function parseNamesMode(text: string): NamesMode {
+  const mode = NAMES_MODES.find((candidate) => candidate === text)
+  if (mode !== undefined) return mode
+  throw invalid('E_NAMES_INVALID', `it is one of ${NAMES_MODES.join(', ')}`)
 }
 
 const invalid = (code: string, message: string, fix?: string): UserError =>

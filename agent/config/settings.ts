@@ -20,6 +20,7 @@ export const NODE_SETTINGS = {
   interface: { kind: 'text', env: ['CLAWNODE_INTERFACE'], flag: '--interface' },
   listen_port: { kind: 'integer', env: ['CLAWNODE_LISTEN_PORT'], flag: '--listen-port' },
   userspace: { kind: 'boolean', env: ['CLAWNODE_USERSPACE'], flag: '--userspace' },
+  names: { kind: 'text', env: ['CLAWNODE_NAMES'], flag: '--no-names' },
   secrets_cache: { kind: 'boolean', env: ['CLAWNODE_SECRETS_CACHE'], flag: '--no-cache' },
   secrets_cache_max_age: { kind: 'text', env: ['CLAWNODE_SECRETS_CACHE_MAX_AGE'] },
   log_level: { kind: 'text', env: ['CLAWNODE_LOG_LEVEL', 'CLAWNODE_LOG'] },

@@ -4,6 +4,7 @@ import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import type { Endpoint, FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPosition } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { Commands } from './exec.ts'
@@ -24,6 +25,8 @@ export interface MeshEngineOptions {
   readonly publicEndpoint?: Endpoint | undefined
   readonly backend: WireGuardBackend
   readonly commands: Commands
+  /** Undefined if this node serves none. */
+  readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock
   readonly log: Log
   readonly loadCache: () => string | undefined
@@ -38,6 +41,7 @@ export interface MeshStatus {
   readonly backend: 'kernel' | 'userspace' | undefined
   readonly position: MeshPosition | undefined
   readonly peers: readonly PeerStatus[]
+  readonly names: NamesStatus | undefined
   readonly ignoredSignals: IgnoredSignals
   /** Why the interface is not as it should be, or which peers cannot be on it; undefined if all is well. */
   readonly lastError: string | undefined

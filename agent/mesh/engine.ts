@@ -172,6 +172,7 @@ export class MeshEngine {
       backend: backend.kind,
       position: this.position,
       peers: await this.#devicePeers.status(this.#peers()),
+      names: this.#options.names?.status,
       ignoredSignals: this.#signals.ignored,
       lastError: this.#apply.lastError ?? this.#leftOut,
     }
@@ -184,6 +185,7 @@ export class MeshEngine {
     this.#tick?.cancel()
     await this.#apply.stop()
     this.#save.close()
+    await this.#options.names?.stop()
     if (!keepInterface) await this.#interface.down()
   }
 
@@ -197,6 +199,7 @@ export class MeshEngine {
     this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
     this.#paths.forgetAllBut(this.#accepted.peers)
     this.#signals.forgetAllBut(this.#accepted.peers)
+    this.#options.names?.follow(this.#peers())
   }
 
   async #bringUp(): Promise<'created' | 'adopted'> {
@@ -205,6 +208,7 @@ export class MeshEngine {
     this.#interfaceUp = true
     log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
     if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
+    this.#options.names?.interfaceUp({ ipv6: this.#interface.hasIpv6 })
     return origin
   }
 

@@ -46,6 +46,7 @@ class FakeEngine {
       backend: undefined,
       position,
       peers: [],
+      names: undefined,
       ignoredSignals: { unknownSender: 0, unreadable: 0, old: 0 },
       lastError: undefined,
     }

@@ -1,0 +1,3 @@
+/** How the programs of a node come to the names of the mesh. */
+export const NAMES_MODES = ['auto', 'resolved', 'hosts', 'off'] as const
+export type NamesMode = (typeof NAMES_MODES)[number]
