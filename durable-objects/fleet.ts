@@ -136,6 +136,14 @@ export class Fleet extends DurableObject<Env> {
     return row && this.#record(row)
   }
 
+  /** In their order; undefined for a name that no node has. */
+  nodesByName(names: readonly NodeName[]): (Pick<NodeRecord, 'id' | 'name'> | undefined)[] {
+    return names.map((name) => {
+      const node = this.nodeByName(name)
+      return node && { id: node.id, name: node.name }
+    })
+  }
+
   /** In order of name; `after` is the last name of the page before. */
   list(after: string, limit: number): NodeRecord[] {
     const rows = this.#sql.all<NodeRow>(

@@ -94,6 +94,8 @@ export const MAX_CUSTOM_METADATA_VALUE = 512
 /** A policy is read, and judged, with every read of its secret. */
 export const MAX_POLICY_RULES = 64
 export const MAX_RULE_NODES = 1000
+/** A policy in the words of the audit trail, where it has to go into one entry: a thousand nodes with long names. */
+export const MAX_POLICY_TEXT = 48 * 1024
 /** Nodes one sealed secret is encrypted to: some 120 bytes of header each. */
 export const MAX_RECIPIENTS = 1000
 /** Longest time that a secret's settings may name: ten years is for ever, and dates stay within four digits. */
@@ -102,6 +104,8 @@ export const MAX_TIMER_MS = 10 * 365 * 24 * 60 * 60_000
 export const MUTATION_TIMEOUT_MS = 60_000
 /** Rows of secrets that an isolate remembers: with a small ciphertext up to 5 KB each, of the 128 MB it has. */
 export const MAX_KNOWN_SECRETS = 4_000
+/** What those rows may take together, since a policy may be ten times as large: a quarter of the isolate. */
+export const MAX_KNOWN_BYTES = 32 * 1024 * 1024
 /** Stored secrets moved to another master key at one alarm, which has minutes: some 5 ms each. */
 export const REWRAP_BATCH = 100
 /** A move that was cut short goes on after this long. */
@@ -125,3 +129,5 @@ export const MUTATION_TRIES = 5
 
 /** Items in one page of a listing. */
 export const MAX_PAGE = 1000
+/** Secrets, or versions of them, in one page: each has up to 40 KB of notes, a policy, a thousand recipients, and an isolate 128 MB. */
+export const MAX_SECRET_PAGE = 200

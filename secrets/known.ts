@@ -4,17 +4,19 @@
  * Every read appends to the audit trail anyway, and the append answers with the secret's stamp, which changes whenever the secret does.
  * What was read from D1 between two equal stamps is true under that stamp, and stays so until an append brings another.
  */
-import { MAX_KNOWN_SECRETS } from '../protocol/limits.ts'
+import { MAX_KNOWN_BYTES, MAX_KNOWN_SECRETS } from '../protocol/limits.ts'
 import type { Found, Wanted } from './rows.ts'
 
 interface Known {
   readonly stamp: string
   /** Undefined while only the stamp is known. */
   readonly found: Found | undefined
+  readonly bytes: number
 }
 
 export class KnownSecrets {
   readonly #known = new Map<string, Known>()
+  #bytes = 0
 
   get({ name, version }: Wanted): Known | undefined {
     return this.#known.get(key(name, version))
@@ -28,12 +30,27 @@ export class KnownSecrets {
     after: string | null,
   ): void {
     const id = key(name, version)
-    this.#known.delete(id)
+    this.#forget(id)
     if (after === null) return
-    this.#known.set(id, { stamp: after, found: before === after ? found : undefined })
+    const held = before === after ? found : undefined
+    const bytes = held === undefined ? 0 : bytesOf(held)
+    this.#known.set(id, { stamp: after, found: held, bytes })
+    this.#bytes += bytes
     // A map keeps its order: the first key is the one that was asked for longest ago.
-    if (this.#known.size > MAX_KNOWN_SECRETS) this.#known.delete(this.#known.keys().next().value ?? '')
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MAX_KNOWN_SECRETS && this.#bytes <= MAX_KNOWN_BYTES) break
+      this.#forget(oldest)
+    }
+  }
+
+  #forget(id: string): void {
+    this.#bytes -= this.#known.get(id)?.bytes ?? 0
+    this.#known.delete(id)
   }
 }
+
+/** Objects take some four times what their JSON does. */
+const bytesOf = ({ secret: { policy, settings }, version }: Found): number =>
+  4 * JSON.stringify([policy, settings]).length + (version?.frame?.length ?? 0)
 
 const key = (name: string, version: number | undefined): string => `${name}@${version ?? ''}`

@@ -1,7 +1,7 @@
 /** What happens to versions after they are written: deleted and brought back, destroyed; and the secret's own settings, and its end. */
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { SecretName } from '../protocol/ids.ts'
-import { MAX_POLICY_RULES } from '../protocol/limits.ts'
+import { MAX_POLICY_RULES, MAX_POLICY_TEXT } from '../protocol/limits.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { StoredPolicy, StoredRule } from '../protocol/secret-policy.ts'
 import type { SecretSettings } from '../protocol/secrets.ts'
@@ -106,6 +106,7 @@ export function changeSettings(
     const policy = rule === undefined ? (settings.policy ?? current.policy) : withRule(current.policy, rule)
     if (policy.rules.length > MAX_POLICY_RULES)
       return err(refusal('E_BODY_INVALID', `a policy has at most ${MAX_POLICY_RULES} rules`))
+    if (isTooLong(policy)) return err(refusal('E_BODY_INVALID', 'the policy is too long'))
     return ok({
       action,
       reason: describe(settings),
@@ -116,6 +117,9 @@ export function changeSettings(
     })
   })
 }
+
+/** No entry of the trail could say what it allows. */
+export const isTooLong = (policy: StoredPolicy): boolean => describePolicy(policy).length > MAX_POLICY_TEXT
 
 function store(
   db: D1Database,

@@ -8,11 +8,12 @@ export interface Page {
   readonly limit: number
 }
 
-export function readPage(c: GatewayContext): Page {
+/** @param most items of a page, where they are large. */
+export function readPage(c: GatewayContext, most = MAX_PAGE): Page {
   const cursor = c.req.query('cursor')
-  const limit = c.req.query('limit') ?? String(MAX_PAGE)
-  if (!/^[0-9]{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_PAGE) {
-    throw new RefusedError('E_QUERY_INVALID', `limit is 1 to ${MAX_PAGE}`)
+  const limit = c.req.query('limit') ?? String(most)
+  if (!/^[0-9]{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > most) {
+    throw new RefusedError('E_QUERY_INVALID', `limit is 1 to ${most}`)
   }
   return { after: cursor === undefined ? '' : decode(cursor), limit: Number(limit) }
 }
@@ -30,5 +31,8 @@ function decode(cursor: string): string {
   } catch {
     // Not UTF-8: not a cursor of ours either.
   }
-  throw new RefusedError('E_QUERY_INVALID', 'the cursor is not one this gateway gave')
+  throw wrongCursor()
 }
+
+export const wrongCursor = (): RefusedError =>
+  new RefusedError('E_QUERY_INVALID', 'the cursor is not one this gateway gave')

@@ -1,6 +1,7 @@
 /** /v1/secrets and /v1/secret-versions: what there is, without the values; who may read it, and why. */
 import { Hono } from 'hono'
 import { refusal } from '../../protocol/errors.ts'
+import { MAX_SECRET_PAGE } from '../../protocol/limits.ts'
 import { mayRead } from '../../protocol/secret-policy.ts'
 import { SecretExplainBody, type SecretExplainReply, type SecretRecipients } from '../../protocol/secrets.ts'
 import { recordRefusal } from '../../secrets/change.ts'
@@ -11,14 +12,14 @@ import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 import { callFleet } from '../objects.ts'
-import { nextCursor, readPage } from '../page.ts'
+import { nextCursor, readPage, wrongCursor } from '../page.ts'
 import { policyOfQuery } from '../secret-policy.ts'
 import { actorOf, requestStores } from '../secret-stores.ts'
 import { readName } from './secrets.ts'
 
 export const secretMetadataRoutes = new Hono<GatewayEnv>()
   .get('/', requireRole('viewer'), async (c) => {
-    const page = readPage(c)
+    const page = readPage(c, MAX_SECRET_PAGE)
     const prefix = readPrefix(c)
     const due = c.req.query('due') === 'true'
     await audit(c, { actor: c.var.actor, action: 'secret.list', target: 'secrets', reason: prefix })
@@ -73,15 +74,23 @@ export const secretMetadataRoutes = new Hono<GatewayEnv>()
 
 /** Every version there is, for whoever compares the stores with the trail. */
 export const secretVersionRoutes = new Hono<GatewayEnv>().get('/', requireRole('viewer'), async (c) => {
-  const page = readPage(c)
-  const [name = '', version = '0'] = page.after.split(':')
+  const page = readPage(c, MAX_SECRET_PAGE)
+  const after = readPlace(page.after)
   await audit(c, { actor: c.var.actor, action: 'secret.list', target: 'secrets', reason: 'every version' })
-  const found = await listVersions(c.env.DB, { name, version: Number(version) }, page.limit)
+  const found = await listVersions(c.env.DB, after, page.limit)
   const now = Date.now()
   const items = found.map((one) => ({ name: one.name, ...versionItem(one.version, now) }))
   const last = items.at(-1)
   return c.json({ items, ...nextCursor(items, page, last && `${last.name}:${last.version}`) })
 })
+
+/** `NAME:VERSION` of the last one of the page before. */
+function readPlace(text: string): { readonly name: string; readonly version: number } {
+  const [, name, version] = /^([^:]+):([1-9][0-9]{0,14})$/.exec(text) ?? []
+  if (name !== undefined) return { name, version: Number(version) }
+  if (text === '') return { name: '', version: 0 }
+  throw wrongCursor()
+}
 
 async function existing(c: GatewayContext, action: string): Promise<Found> {
   const name = await readName(c, action)
