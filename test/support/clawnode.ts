@@ -53,9 +53,9 @@ export class Clawnode {
     })
   }
 
-  /** Resolves once the output holds the text. @throws Error if the process ends first. */
-  async prints(text: string): Promise<void> {
-    const found = () => this.stdout.includes(text) || this.stderrLines.some((line) => line.includes(text))
+  /** Resolves once the output holds the text so often. @throws Error if the process ends first. */
+  async prints(text: string, times = 1): Promise<void> {
+    const found = () => countIn([this.stdout, ...this.stderrLines], text) >= times
     await new Promise<void>((resolve) => {
       const look = () => {
         if (!found() && this.child.exitCode === null && this.child.signalCode === null) return
@@ -72,6 +72,9 @@ export class Clawnode {
     for (const look of this.#watchers) look()
   }
 }
+
+const countIn = (texts: readonly string[], part: string): number =>
+  texts.reduce((sum, text) => sum + text.split(part).length - 1, 0)
 
 function killGroup(pid: number | undefined): void {
   try {
