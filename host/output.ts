@@ -1,4 +1,5 @@
 /** Data on standard output: plain tables for people, stable JSON for programs. */
+import { plainJson, plainText } from './plain-text.ts'
 
 interface Column<Row> {
   readonly header: string
@@ -9,7 +10,7 @@ interface Column<Row> {
 export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
   const lines = [
     columns.map(({ header }) => header),
-    ...rows.map((row) => columns.map(({ value }) => plain(value(row)))),
+    ...rows.map((row) => columns.map(({ value }) => plainText(value(row)))),
   ]
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => (line[index] ?? '').length)))
   return lines
@@ -23,11 +24,8 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
     .join('')
 }
 
-/** Names and versions come from other machines; an escape sequence among them must not reach the terminal. */
-const plain = (cell: string): string => cell.replace(/\p{Cc}/gu, '?')
-
 export const printJson = (value: unknown): void => {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+  process.stdout.write(`${plainJson(value, 2)}\n`)
 }
 
 /** A list as every `ls -o json` prints it. */
@@ -53,6 +51,7 @@ export function ago(date: Date, now: Date): string {
 
 /** One thing, a line for each of its properties. */
 export function fields(entries: readonly (readonly [string, string])[]): string {
-  const width = Math.max(...entries.map(([name]) => name.length))
-  return entries.map(([name, value]) => `${name.padEnd(width)}   ${plain(value)}\n`).join('')
+  const lines = entries.map((entry) => entry.map(plainText))
+  const width = Math.max(...lines.map(([name = '']) => name.length))
+  return lines.map(([name = '', value]) => `${name.padEnd(width)}   ${value}\n`).join('')
 }

@@ -1,4 +1,5 @@
 /** Errors meant for the person at the terminal, how they are printed, and the exit codes both programs share. */
+import { plainJson, plainLines } from './plain-text.ts'
 
 export const EXIT = {
   ok: 0,
@@ -95,10 +96,11 @@ function asText({ message, why, fix, code, requestId, problems }: UserError): st
   if (fix !== undefined) lines.push(`  fix: ${fix}`)
   lines.push(`  code: ${code}`)
   if (requestId !== undefined) lines.push(`  request: ${requestId}`)
-  return `${lines.join('\n')}\n`
+  // Some of it is what another machine has said.
+  return `${plainLines(lines.join('\n'))}\n`
 }
 
 function asJson({ message, why, fix, code, requestId, exitCode, problems }: UserError): string {
   const several = problems.length > 0 && { problems }
-  return `${JSON.stringify({ error: { code, message, why, fix, requestId, exitCode, ...several } })}\n`
+  return `${plainJson({ error: { code, message, why, fix, requestId, exitCode, ...several } })}\n`
 }

@@ -4,6 +4,7 @@ import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { parseDuration } from '../../host/duration.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, printJson, printJsonList, table } from '../../host/output.ts'
+import { plainText } from '../../host/plain-text.ts'
 import { createPrivateFile } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { ApiKeyCreateBody, type ApiKeyItem } from '../../protocol/api-keys.ts'
@@ -91,7 +92,7 @@ export const whoamiCommand = defineCommand({
   async run({ options }) {
     const me = await withGateway(options, (client) => client.whoami())
     if (options.output === 'json') return printJson(me)
-    process.stdout.write(`${me.actor}, role ${me.role}, ${ending(me, new Date())}\n`)
+    process.stdout.write(`${plainText(me.actor)}, role ${me.role}, ${ending(me, new Date())}\n`)
   },
 })
 

@@ -4,6 +4,7 @@ import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { parseDuration } from '../../host/duration.ts'
 import { type OptionSpecs, outputOption, usageError } from '../../host/options.ts'
 import { printJson } from '../../host/output.ts'
+import { plainText } from '../../host/plain-text.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { parseJson } from '../../protocol/json.ts'
 import { PolicyRule, SecretPolicy } from '../../protocol/secret-policy.ts'
@@ -129,10 +130,10 @@ export const explain = defineCommand({
       const rule = reply.rule === undefined ? undefined : policy.rules[reply.rule]
       const { tags } = reply.node
       process.stdout.write(
-        `${reply.allowed ? 'allowed' : 'denied'}: node ${reply.node.name} ${reply.allowed ? 'may' : 'may not'} read ${name}: ${reply.reason}\n` +
+        `${reply.allowed ? 'allowed' : 'denied'}: node ${reply.node.name} ${reply.allowed ? 'may' : 'may not'} read ${name}: ${plainText(reply.reason)}\n` +
           (rule === undefined ? '' : `  rule ${reply.rule}: ${ruleText(rule, new Date())}\n`) +
-          `  its tags: ${tags.join(', ') || 'none'}\n` +
-          (reply.code === undefined ? '' : `  it would be told ${reply.code}\n`),
+          `  its tags: ${plainText(tags.join(', ')) || 'none'}\n` +
+          (reply.code === undefined ? '' : `  it would be told ${plainText(reply.code)}\n`),
       )
     }
     return reply.allowed ? EXIT.ok : EXIT.denied

@@ -1,5 +1,6 @@
 /** Starts the move of what is stored to the active master key, and shows how far it is. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { plainText } from '../../host/plain-text.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import type { KeyringReply } from '../../protocol/secrets.ts'
 import type { AdminClient } from '../admin-client.ts'
@@ -31,7 +32,7 @@ export async function rewrapAll(client: AdminClient): Promise<KeyringReply> {
 export function progressText({ rewrap: { state, done, left, problem } }: KeyringReply): string {
   const counts = `${done} moved, ${left} left`
   if (state === 'idle') return left === 0 ? 'nothing is left to move' : `${left} to move`
-  return state === 'running' ? counts : `failed: ${counts}; ${problem ?? 'no reason is known'}`
+  return state === 'running' ? counts : `failed: ${counts}; ${plainText(problem ?? 'no reason is known')}`
 }
 
 /** Over itself on a terminal; in a log, a line each time. */

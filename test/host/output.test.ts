@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { didYouMean } from '../../host/did-you-mean.ts'
-import { ago, fields, table } from '../../host/output.ts'
+import { ago, fields, printJson, table } from '../../host/output.ts'
 import { printError, UserError } from '../../host/user-error.ts'
 
 interface Row {
@@ -25,6 +25,20 @@ test('what another machine calls itself cannot steer the terminal', () => {
   const evil = '\u001b[2Jx\r\n'
   expect(table([evil], [{ header: 'NAME', value: (name: string) => name }])).toBe('NAME\n?[2Jx??\n')
   expect(fields([['name', evil]])).toBe('name   ?[2Jx??\n')
+  expect(fields([[`custom ${evil}`, 'x']])).toBe('custom ?[2Jx??   x\n')
+})
+
+test('nor make it show the letters of a line in another order than they have', () => {
+  expect(fields([['name', 'a\u202egnp.exe\u2066b\u200f']])).toBe('name   a?gnp.exe?b?\n')
+})
+
+test('nor does what a program prints as JSON', () => {
+  const written = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+  printJson({ reason: '\u009b2J\u001b[2J\u007f\u202e' })
+  const [text] = written.mock.calls[0] ?? []
+  written.mockRestore()
+  expect(text).toMatch(/^[\n -~]+$/)
+  expect(JSON.parse(String(text))).toEqual({ reason: '\u009b2J\u001b[2J\u007f\u202e' })
 })
 
 test.each([
@@ -79,6 +93,18 @@ describe('an error', () => {
   test('says what, why and what to do', () => {
     expect(printError(error)).toBe(6)
     expect(written).toBe('error: it failed\n  why: because\n  fix: do this\n  code: E_X\n  request: req_1\n')
+  })
+
+  test('is told by somebody else, perhaps, and steers no terminal', () => {
+    const evil = 'x\u001b]0;owned\u0007\u009b2J\r\u202e'
+    const told = { code: evil, message: evil, why: `one\ntwo ${evil}`, fix: evil, requestId: evil }
+    printError(new UserError(told))
+    expect(written).not.toMatch(/[^\n -~]/)
+    expect(written).toContain('  why: one\ntwo x?]0;owned??2J??\n')
+    written = ''
+    printError(new UserError(told), { json: true })
+    expect(written).not.toMatch(/[^\n -~]/)
+    expect(JSON.parse(written)).toMatchObject({ error: told })
   })
 
   test('is one line of JSON for programs', () => {
