@@ -35,7 +35,6 @@ export interface VersionProblem {
 export class TrailVersions {
   readonly #secrets = new Map<string, ExpectedSecret>()
   readonly #failed: ReadonlyMap<number, string>
-  /** Entries so far. */
   #size = 0
 
   /** @param entries all of them, from the first on. */
@@ -44,16 +43,30 @@ export class TrailVersions {
     for (const entry of entries) this.#fold(entry)
   }
 
-  /** @param now by which versions with an end of their own have ended. */
-  compare(stored: readonly SecretVersionEntry[], now: Date): VersionProblem[] {
+  /** Entries that were read. */
+  get size(): number {
+    return this.#size
+  }
+
+  /**
+   * @param now by which versions with an end of their own have ended.
+   * @param later entries from `size` on that stored versions stand for, each of them proven: a number that the trail has not reached yet could
+   * otherwise be given to any version, to have it passed over.
+   */
+  compare(
+    stored: readonly SecretVersionEntry[],
+    now: Date,
+    later: ReadonlyMap<number, TrailEntry> = new Map(),
+  ): VersionProblem[] {
     const problems: VersionProblem[] = []
     const seen = new Set<string>()
     for (const row of stored) {
       seen.add(`${row.name}:${row.version}`)
-      // Written since the trail was read.
-      if (row.entry !== null && row.entry >= this.#size) continue
       const secret = this.#secrets.get(row.name)
-      const message = problemOf(row, secret, now)
+      const message =
+        row.entry !== null && row.entry >= this.#size
+          ? laterProblemOf(row, later.get(row.entry))
+          : problemOf(row, secret, now)
       if (message !== undefined)
         problems.push({ name: row.name, version: row.version, message, entry: row.entry ?? secret?.changed })
     }
@@ -159,6 +172,21 @@ function problemOf(
   if (row.state === 'deleted' && !ended) return 'is deleted, and nobody deleted it'
   return undefined
 }
+
+/** Of a version that was written since the trail was read. */
+function laterProblemOf(row: SecretVersionEntry, entry: TrailEntry | undefined): string | undefined {
+  const { action = '', target, outcome, detail = {} } = entry ?? {}
+  const names =
+    WRITING.includes(action) &&
+    target === `secret:${row.name}` &&
+    outcome === 'allowed' &&
+    detail['version'] === row.version &&
+    detail['sha256'] === row.sha256 &&
+    detail['key'] === (row.key ?? undefined)
+  return names ? undefined : `stands for entry ${row.entry}, which does not name it`
+}
+
+const WRITING: readonly string[] = ['secret.write', 'secret.rewrap', 'secret.reseal']
 
 const UNKNOWN = (entry: number | null): string =>
   entry === null

@@ -198,10 +198,36 @@ test('a version that ended by its own date is no problem, one that has not is', 
   expect(model.problems(ended(null))).toHaveLength(1)
 })
 
-test('what was written after the trail was read is not judged by it', () => {
+test('what was written after the trail was read is judged by its own entry, and not by the number of one', () => {
   const model = play([['write', 'a', 4]])
-  const later = { ...model.rows[0], name: SecretName.parse('later'), entry: 99 } as Row
-  expect(model.problems([...model.rows, later])).toEqual([])
+  const row = { ...model.rows[0], name: SecretName.parse('later'), entry: 99 } as Row
+  const entry: TrailEntry = {
+    seq: 99,
+    at: AT,
+    action: 'secret.write',
+    target: 'secret:later',
+    outcome: 'allowed',
+    detail: { version: row.version, sha256: row.sha256 ?? '', key: row.key ?? 0 },
+  }
+  const problems = (later: readonly TrailEntry[]) =>
+    new TrailVersions(model.entries).compare(
+      [...model.rows, row],
+      NOW,
+      new Map(later.map((one) => [one.seq, one])),
+    )
+  expect(problems([entry])).toEqual([])
+  expect(problems([])).toMatchObject([
+    { name: 'later', message: 'stands for entry 99, which does not name it' },
+  ])
+  for (const other of [
+    { action: 'secret.read' },
+    { target: 'secret:a' },
+    { outcome: 'denied' as const },
+    { detail: { ...entry.detail, sha256: 'another' } },
+    { detail: { ...entry.detail, version: row.version + 1 } },
+    { detail: { ...entry.detail, key: 7 } },
+  ])
+    expect(problems([{ ...entry, ...other }])).toHaveLength(1)
 })
 
 test('a failure only takes back what it names', () => {
