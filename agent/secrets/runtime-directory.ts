@@ -14,16 +14,21 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   rmSync,
   statfsSync,
   writeSync,
 } from 'node:fs'
-import { dirname, isAbsolute, join } from 'node:path'
+import { basename, dirname, isAbsolute, join } from 'node:path'
 import { EXIT, UserError } from '../../host/user-error.ts'
+import { MAX_SECRET_BYTES } from '../../protocol/limits.ts'
+import { err, ok, type Result } from '../../protocol/result.ts'
 
 /** statfs(2). */
 const IN_MEMORY = [0x01021994, 0x858458f6]
 const WRITABLE_BY_OTHERS = 0o022
+/** Only its owner renames what is in such a directory. */
+const STICKY = 0o1000
 
 export class RuntimeDirectory {
   readonly path: string
@@ -58,9 +63,9 @@ function findBase(env: NodeJS.ProcessEnv): string {
   ]
   const reasons: string[] = []
   for (const candidate of candidates) {
-    const reason = makeBase(candidate, uid)
-    if (reason === undefined) return candidate
-    reasons.push(`${candidate}: ${reason}`)
+    const base = makeBase(candidate, uid)
+    if (base.ok) return base.value
+    reasons.push(`${candidate}: ${base.error}`)
   }
   throw new UserError({
     code: 'E_NO_TMPFS',
@@ -71,20 +76,37 @@ function findBase(env: NodeJS.ProcessEnv): string {
   })
 }
 
-/** Undefined if it is there, ours and in memory; else why not. */
-function makeBase(path: string, uid: number): string | undefined {
+/** Where it is once links are followed, if that is ours and in memory; else why not. */
+function makeBase(wanted: string, uid: number): Result<string, string> {
+  let path: string
   try {
-    if (!isInMemory(dirname(path)) && !isInMemory(path)) return 'not a tmpfs'
+    const parent = realpathSync(dirname(wanted))
+    path = join(parent, basename(wanted))
+    const stranger = whoElseChanges(parent, uid)
+    if (stranger !== undefined) return err(stranger)
+    if (!isInMemory(parent) && !isInMemory(path)) return err('not a tmpfs')
+  } catch (error) {
+    return err(codeOf(error))
+  }
+  try {
     makeDirectory(path)
   } catch (error) {
     const code = codeOf(error)
-    if (code !== 'EEXIST') return code
+    if (code !== 'EEXIST') return err(code)
   }
   const status = lstatSync(path)
-  if (!status.isDirectory()) return 'not a directory'
-  if (status.uid !== uid) return 'another user owns it'
-  if ((status.mode & WRITABLE_BY_OTHERS) !== 0) return 'others can write to it'
-  return isInMemory(path) ? undefined : 'not a tmpfs'
+  if (!status.isDirectory()) return err('not a directory')
+  if (status.uid !== uid) return err('another user owns it')
+  if ((status.mode & WRITABLE_BY_OTHERS) !== 0) return err('others can write to it')
+  return isInMemory(path) ? ok(path) : err('not a tmpfs')
+}
+
+/** Whoever can rename a directory on the way can put another in its place, and have secrets written, or files wiped, where they like. */
+function whoElseChanges(path: string, uid: number): string | undefined {
+  const { uid: owner, mode } = lstatSync(path)
+  if (owner !== uid && owner !== 0) return `another user owns ${path}`
+  if ((mode & WRITABLE_BY_OTHERS) !== 0 && (mode & STICKY) === 0) return `others can write to ${path}`
+  return dirname(path) === path ? undefined : whoElseChanges(dirname(path), uid)
 }
 
 function makeDirectory(path: string): void {
@@ -147,7 +169,8 @@ function wipeFile(path: string): void {
     throw error
   }
   try {
-    writeSync(file, new Uint8Array(fstatSync(file).size), 0)
+    // What is larger the command has put there, and may say that it is larger than any memory.
+    writeSync(file, new Uint8Array(Math.min(fstatSync(file).size, MAX_SECRET_BYTES)), 0)
     ftruncateSync(file)
   } finally {
     closeSync(file)
