@@ -10,7 +10,7 @@ import type { AuditEvent } from '../protocol/audit.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { SecretName } from '../protocol/ids.ts'
 import { MUTATION_TIMEOUT_MS, MUTATION_TRIES } from '../protocol/limits.ts'
-import { err, ok, type Result } from '../protocol/result.ts'
+import { err, type Result } from '../protocol/result.ts'
 import { type StoredSecret, secretRow } from './rows.ts'
 import type { SecretStores } from './stores.ts'
 
@@ -43,12 +43,16 @@ export async function changeSecret<P extends Plan>(
     const current = await secretRow(stores.db, name)
     const planned = await plan(current)
     if (!planned.ok) {
+      // A plan that has asked for more than the row has perhaps seen two states, and its refusal is true of neither.
+      if ((await secretRow(stores.db, name))?.revision !== current?.revision) continue
       await recordRefusal(stores, actor, action, `secret:${name}`, planned.error)
       return planned
     }
     if (await carryOut(stores, eventOf(actor, name, planned.value), planned.value, current)) return planned
   }
-  return err(refusal('E_SECRET_BUSY'))
+  const busy = refusal('E_SECRET_BUSY')
+  await recordRefusal(stores, actor, action, `secret:${name}`, busy)
+  return err(busy)
 }
 
 /** A refused change is in the trail, too, with the code that its author got. */
@@ -147,5 +151,3 @@ const failed = (event: AuditEvent, entry: number, reason: string): AuditEvent =>
   reason,
   detail: { of: entry },
 })
-
-export const changed = <P extends Plan>(plan: P): Result<P, Refusal> => ok(plan)

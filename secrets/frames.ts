@@ -48,14 +48,15 @@ export async function openVersion(
   name: SecretName,
   version: StoredVersion,
 ): Promise<Result<SecretBytes, Refusal>> {
-  const master = version.keyVersion === null ? undefined : stores.keyring.key(version.keyVersion)
-  if (version.keyVersion !== null && master === undefined)
-    return err(refusal('E_KEY_RETIRED', `key ${version.keyVersion}`))
-  const frame = version.frame ?? (await readFrame(stores, name, version))
+  const { frame: inline } = version
+  const stored = inline === undefined ? await findFrame(stores, name, version) : { ...version, frame: inline }
   // Destroyed since its row was read.
-  if (frame === undefined) return err(refusal('E_SECRET_DESTROYED'))
-  if (!isGenuine(frame, version.sha256)) return err(refusal('E_SECRET_CORRUPT'))
-  if (master === undefined) return ok(SecretBytes.take(new Uint8Array(frame)))
+  if (stored === undefined) return err(refusal('E_SECRET_DESTROYED'))
+  const { frame, keyVersion, sha256: hash } = stored
+  if (!isGenuine(frame, hash)) return err(refusal('E_SECRET_CORRUPT'))
+  if (keyVersion === null) return ok(SecretBytes.take(new Uint8Array(frame)))
+  const master = stores.keyring.key(keyVersion)
+  if (master === undefined) return err(refusal('E_KEY_RETIRED', `key ${keyVersion}`))
   using key = deriveSecretKey(master, name)
   const opened = openFrame(key, frame)
   return opened.ok ? opened : err(refusal('E_SECRET_CORRUPT'))
@@ -70,22 +71,30 @@ export async function forgetFrames(
   await Promise.allSettled(hashes.map((hash) => cache.delete(cacheKey(hash))))
 }
 
-async function readFrame(
+type StoredFrame = Pick<StoredVersion, 'keyVersion' | 'sha256'> & { readonly frame: Uint8Array }
+
+async function findFrame(
   { db, cache, later }: SecretStores,
   name: SecretName,
-  { version, sha256: hash }: StoredVersion,
-): Promise<Uint8Array | undefined> {
-  const cached = hash === null ? null : await cache.get(cacheKey(hash), 'arrayBuffer')
-  // A cache that has gone bad is no reason to fail while the truth is at hand.
-  if (cached !== null && isGenuine(new Uint8Array(cached), hash)) return new Uint8Array(cached)
+  version: StoredVersion,
+): Promise<StoredFrame | undefined> {
+  const { sha256: hash } = version
+  // A cache that is away, or has gone bad, is no reason to fail while the truth is at hand.
+  const cached = hash === null ? null : await cache.get(cacheKey(hash), 'arrayBuffer').catch(() => null)
+  if (cached !== null && isGenuine(new Uint8Array(cached), hash))
+    return { ...version, frame: new Uint8Array(cached) }
+  // With what belongs to it: the same value may have been put under another key since its row was read.
   const row = await db
-    .prepare('SELECT frame FROM secret_versions WHERE name = ? AND version = ? AND frame IS NOT NULL')
-    .bind(name, version)
-    .first<{ frame: number[] | ArrayBuffer }>()
+    .prepare(
+      'SELECT frame, key_version, sha256 FROM secret_versions WHERE name = ? AND version = ? AND frame IS NOT NULL',
+    )
+    .bind(name, version.version)
+    .first<{ frame: number[] | ArrayBuffer; key_version: number | null; sha256: string | null }>()
   if (row === null) return undefined
-  const frame = new Uint8Array(row.frame)
-  if (hash !== null) later(cache.put(cacheKey(hash), frame, { expirationTtl: CACHE_SECONDS }))
-  return frame
+  const stored = { frame: new Uint8Array(row.frame), keyVersion: row.key_version, sha256: row.sha256 }
+  if (stored.sha256 !== null)
+    later(cache.put(cacheKey(stored.sha256), stored.frame, { expirationTtl: CACHE_SECONDS }))
+  return stored
 }
 
 const isGenuine = (frame: Uint8Array, hash: string | null): boolean =>

@@ -14,7 +14,7 @@ export interface SecretStores {
   later(work: Promise<unknown>): void
 }
 
-export interface OpenIntent {
+interface OpenIntent {
   readonly entry: number
   readonly event: AuditEvent
 }

@@ -8,7 +8,7 @@ import { NOBODY, type StoredPolicy } from '../protocol/secret-policy.ts'
 import type { SecretClass } from '../protocol/secrets.ts'
 import { type Actor, changeSecret, type Plan } from './change.ts'
 import { type Frame, forgetFrames, openVersion, sealedElsewhere, sealUnderKeyring } from './frames.ts'
-import { findSecret, type StoredSecret, versionsOf } from './rows.ts'
+import { findSecret, type StoredSecret, type StoredVersion, versionsOf } from './rows.ts'
 import type { SecretStores } from './stores.ts'
 
 export interface WriteOptions {
@@ -26,7 +26,7 @@ export const writeManaged = (
   name: SecretName,
   value: SecretBytes,
   options: WriteOptions,
-): Promise<Result<StoredSecret, Refusal>> =>
+): Promise<Result<Plan, Refusal>> =>
   write(stores, actor, name, 'managed', sealUnderKeyring(stores, name, value), [], options)
 
 export const writeSealed = (
@@ -36,7 +36,7 @@ export const writeSealed = (
   ciphertext: Uint8Array,
   recipients: readonly NodeId[],
   options: WriteOptions,
-): Promise<Result<StoredSecret, Refusal>> =>
+): Promise<Result<Plan, Refusal>> =>
   write(stores, actor, name, 'sealed', sealedElsewhere(ciphertext), recipients, options)
 
 /** The same value, encrypted to other readers by its owner. */
@@ -59,13 +59,35 @@ export async function rewrap(
   name: SecretName,
   number: number,
 ): Promise<Result<unknown, Refusal>> {
-  const version = (await findSecret(stores.db, name, number))?.version
-  if (version === undefined || version.destroyedAt !== null || version.keyVersion === stores.keyring.active)
-    return ok(undefined)
+  const version = await outdated(stores, name, number)
+  if (version === undefined) return ok(undefined)
+  const moved = await moveToActiveKey(stores, actor, name, version)
+  // It may have ended while it was being moved.
+  return moved.ok || (await outdated(stores, name, number)) !== undefined ? moved : ok(undefined)
+}
+
+/** The version, if it is under another key than the active one. */
+async function outdated(
+  { db, keyring }: SecretStores,
+  name: SecretName,
+  number: number,
+): Promise<StoredVersion | undefined> {
+  const version = (await findSecret(db, name, number))?.version
+  const needless = version?.destroyedAt !== null || version.keyVersion === keyring.active
+  return needless ? undefined : version
+}
+
+async function moveToActiveKey(
+  stores: SecretStores,
+  actor: Actor,
+  name: SecretName,
+  version: StoredVersion,
+): Promise<Result<unknown, Refusal>> {
   const opened = await openVersion(stores, name, version)
   if (!opened.ok) return opened
   using value = opened.value
-  return replaceFrame(stores, actor, name, number, sealUnderKeyring(stores, name, value), 'secret.rewrap')
+  const frame = sealUnderKeyring(stores, name, value)
+  return replaceFrame(stores, actor, name, version.version, frame, 'secret.rewrap')
 }
 
 async function write(
@@ -76,8 +98,8 @@ async function write(
   frame: Frame,
   recipients: readonly NodeId[],
   options: WriteOptions,
-): Promise<Result<StoredSecret, Refusal>> {
-  let dropped: Awaited<ReturnType<typeof versionsOf>> = []
+): Promise<Result<Plan, Refusal>> {
+  let dropped: StoredVersion[] = []
   const written = await changeSecret(stores, actor, name, 'secret.write', async (current) => {
     const refused = mayWrite(current, secretClass, options)
     if (refused !== undefined) return err(refused)
@@ -87,9 +109,7 @@ async function write(
     const before = current === undefined ? [] : await versionsOf(stores.db, name)
     dropped = before.filter((old) => old.version <= version - keep)
     const policy = options.policy ?? (current?.purged === false ? current.policy : NOBODY)
-    const plan: Plan & { policy: StoredPolicy; version: number } = {
-      policy,
-      version,
+    return ok({
       action: 'secret.write',
       reason: `version ${version}; ${options.policy === undefined ? 'policy kept' : describePolicy(policy)}`,
       detail: {
@@ -117,13 +137,10 @@ async function write(
           .prepare('DELETE FROM secret_versions WHERE name = ? AND version <= ?')
           .bind(name, version - keep),
       ],
-    }
-    return ok(plan)
+    })
   })
-  if (!written.ok) return written
-  await forgetFrames(stores, dropped)
-  const stored = await findSecret(stores.db, name)
-  return stored === undefined ? err(refusal('E_SECRET_NOT_FOUND')) : ok(stored.secret)
+  if (written.ok) await forgetFrames(stores, dropped)
+  return written
 }
 
 function mayWrite(

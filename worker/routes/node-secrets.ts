@@ -38,7 +38,7 @@ export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireNode, as
   return c.json(reply)
 })
 
-const judgeNode =
+export const judgeNode =
   (reader: Reader, now: number) =>
   (found: Found): Verdict => {
     const verdict = mayRead(found.secret.policy, reader, now)
