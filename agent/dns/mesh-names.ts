@@ -16,10 +16,10 @@ import { answer } from './answer.ts'
 import { DnsServer } from './dns-server.ts'
 import type { HostsLine } from './hosts-block.ts'
 import { HostsFile, type HostsPaths, SYSTEM_HOSTS } from './hosts-file.ts'
-import { unhook } from './left-names.ts'
+import { MachineNames } from './machine-names.ts'
 import { fleetDomain, MeshZone, type NamedNode, uniqueByName } from './mesh-zone.ts'
-import { type Hook, NamesRecord } from './names-record.ts'
-import { isResolvedInUse, routeNames } from './resolved.ts'
+import type { Hook } from './names-record.ts'
+import { isResolvedInUse } from './resolved.ts'
 import { reverseZones } from './reverse.ts'
 import { SourceLimit } from './source-limit.ts'
 
@@ -45,6 +45,10 @@ export interface MeshNamesOptions {
   readonly isResolvedInUse?: () => boolean
 }
 
+interface Link {
+  readonly ipv6: boolean
+}
+
 export interface NamesStatus {
   /** Every node is NAME. and this. */
   readonly domain: string | null
@@ -59,18 +63,16 @@ export class MeshNames {
   readonly #options: MeshNamesOptions
   readonly #domain: string | undefined
   readonly #self: NamedNode
-  readonly #hosts: HostsFile
-  readonly #record: NamesRecord
+  readonly #machine: MachineNames
   readonly #limit: SourceLimit
   readonly #settle: SerialTask
   #peers: readonly MeshPeer[] = []
   /** Undefined until somebody asks after a change. */
   #zone: MeshZone | undefined
   #server: DnsServer | undefined
-  /** What has been put into the machine's name resolution, by this run or one that was killed. */
-  #hooks: readonly Hook[]
   #by: Hook | undefined
-  #link: { readonly ipv6: boolean } | undefined
+  #hostsAreCurrent = false
+  #link: Link | undefined
   /** What systemd-resolved was told is gone with the interface before. */
   #linkIsNew = true
   #status: NamesStatus | undefined
@@ -79,13 +81,12 @@ export class MeshNames {
   #stopped = false
 
   constructor(options: MeshNamesOptions) {
-    const { fleet, self, stateDirectory, iface, clock, log, hostsPaths = SYSTEM_HOSTS } = options
+    const { fleet, self, stateDirectory, iface, commands, clock, log, hostsPaths = SYSTEM_HOSTS } = options
     this.#options = options
     this.#domain = fleetDomain(fleet.name)
     this.#self = { ...self, ipv6: nodeIpv6(fleet.id, self.id) }
-    this.#hosts = new HostsFile(hostsPaths)
-    this.#record = new NamesRecord(stateDirectory, iface)
-    this.#hooks = this.#record.read()
+    const hosts = new HostsFile(hostsPaths)
+    this.#machine = new MachineNames({ iface, stateDirectory, commands, hosts, log })
     this.#limit = new SourceLimit(clock)
     this.#settle = new SerialTask(
       clock,
@@ -107,7 +108,7 @@ export class MeshNames {
   }
 
   /** The interface is up with its addresses, perhaps made anew. */
-  interfaceUp(link: { readonly ipv6: boolean }): void {
+  interfaceUp(link: Link): void {
     this.#link = link
     this.#linkIsNew = true
     void this.#settle.request()
@@ -118,7 +119,7 @@ export class MeshNames {
     this.#stopped = true
     this.#timer?.cancel()
     await this.#settle.stop()
-    await this.#keepOnly(undefined)
+    await this.#machine.keepOnly(undefined)
     await this.#server?.close()
     this.#server = undefined
   }
@@ -127,18 +128,19 @@ export class MeshNames {
     if (this.#link === undefined || this.#stopped) return
     this.#lookWithin(CHECK_MS)
     const problems: string[] = []
+    let wanted: Hook | undefined
     if (this.#domain === undefined) {
       problems.push(`the name of the fleet ${JSON.stringify(this.#options.fleet.name)} is no DNS label`)
     } else {
       await this.#serve(this.#link, problems)
-      this.#by =
-        (await this.#routeToServer(this.#domain, problems)) ?? this.#writeHosts(this.#domain, problems)
+      wanted = await this.#enter(this.#domain, this.#link, problems)
+      this.#by = wanted === 'hosts' && !this.#hostsAreCurrent ? undefined : wanted
     }
-    await this.#keepOnly(this.#by)
+    await this.#machine.keepOnly(wanted)
     this.#report(problems)
   }
 
-  async #serve({ ipv6 }: { readonly ipv6: boolean }, problems: string[]): Promise<void> {
+  async #serve({ ipv6 }: Link, problems: string[]): Promise<void> {
     if (this.#server !== undefined) return
     const { fleet, port = DNS_PORT, log } = this.#options
     const fleetRanges = ranges(fleet.ipv4Range, fleetIpv6Prefix(fleet.id))
@@ -182,67 +184,34 @@ export class MeshNames {
     return [this.#self, ...peers]
   }
 
-  async #routeToServer(domain: string, problems: string[]): Promise<'resolved' | undefined> {
-    const { mode, iface, fleet, commands, isResolvedInUse: inUse = isResolvedInUse } = this.#options
-    if (mode === 'hosts' || this.#server === undefined) return undefined
-    if (!inUse()) {
-      if (mode === 'resolved') problems.push('systemd-resolved is not in use on this machine')
-      return undefined
-    }
-    if (this.#by === 'resolved' && !this.#linkIsNew) return 'resolved'
-    try {
-      this.#note('resolved')
-      const domains = [domain, ...reverseZones(fleet.ipv4Range, fleet.id)]
-      this.#linkIsNew = false
-      await routeNames(commands, { iface, server: this.#self.ipv4, domains })
-      return 'resolved'
-    } catch (error) {
-      problems.push(
-        `systemd-resolved was not to be set up: ${error instanceof Error ? error.message : String(error)}`,
-      )
-      return undefined
-    }
-  }
-
-  #writeHosts(domain: string, problems: string[]): 'hosts' | undefined {
-    const { mode, iface } = this.#options
+  /** By systemd-resolved where it is asked, else by /etc/hosts. What was there before and cannot be renewed stays. */
+  async #enter(domain: string, { ipv6 }: Link, problems: string[]): Promise<Hook | undefined> {
+    const { mode } = this.#options
+    if (mode !== 'hosts' && (await this.#routeToServer(domain, problems))) return 'resolved'
     if (mode === 'resolved') return undefined
     const nodes = uniqueByName(this.#nodes())
-    this.#note('hosts')
-    const lines = nodes.slice(0, MAX_HOSTS_NODES).flatMap((node) => this.#linesOf(node, domain))
-    const result = this.#hosts.setBlock(iface, lines)
-    if (!result.ok) {
-      problems.push(result.error)
-      return undefined
-    }
-    if (nodes.length > MAX_HOSTS_NODES)
+    const lines = nodes.slice(0, MAX_HOSTS_NODES).flatMap((node) => linesOf(node, domain, ipv6))
+    const problem = this.#machine.writeHosts(lines)
+    if (problem !== undefined) problems.push(problem)
+    else if (nodes.length > MAX_HOSTS_NODES)
       problems.push(`only ${MAX_HOSTS_NODES} of ${nodes.length} nodes are in /etc/hosts`)
+    this.#hostsAreCurrent = problem === undefined
     return 'hosts'
   }
 
-  #linesOf({ name, ipv4, ipv6 }: NamedNode, domain: string): HostsLine[] {
-    const addresses = this.#link?.ipv6 === true ? [ipv4, ipv6] : [ipv4]
-    return addresses.map((address) => ({ address, name: `${name}.${domain}` }))
-  }
-
-  /** Before it is done: after a crash in between there is something to take back, or nothing. */
-  #note(hook: Hook): void {
-    if (this.#hooks.includes(hook)) return
-    this.#hooks = [...this.#hooks, hook]
-    this.#record.write(this.#hooks)
-  }
-
-  async #keepOnly(wanted: Hook | undefined): Promise<void> {
-    const { iface, commands, log } = this.#options
-    const before = this.#hooks
-    for (const hook of before) {
-      if (hook === wanted) continue
-      const problem = await unhook(hook, iface, { commands, hosts: this.#hosts })
-      if (problem === undefined) this.#hooks = this.#hooks.filter((other) => other !== hook)
-      else log.warn('the names of the mesh could not be taken back', { by: hook, problem })
+  async #routeToServer(domain: string, problems: string[]): Promise<boolean> {
+    const { mode, fleet, isResolvedInUse: inUse = isResolvedInUse } = this.#options
+    if (this.#server === undefined) return false
+    if (!inUse()) {
+      if (mode === 'resolved') problems.push('systemd-resolved is not in use on this machine')
+      return false
     }
-    if (this.#hooks.length === 0) this.#record.remove()
-    else if (this.#hooks !== before) this.#record.write(this.#hooks)
+    if (this.#by === 'resolved' && !this.#linkIsNew) return true
+    this.#linkIsNew = false
+    const domains = [domain, ...reverseZones(fleet.ipv4Range, fleet.id)]
+    const problem = await this.#machine.routeToServer(this.#self.ipv4, domains)
+    if (problem !== undefined) problems.push(problem)
+    return problem === undefined
   }
 
   #report(problems: readonly string[]): void {
@@ -273,3 +242,6 @@ export class MeshNames {
     })
   }
 }
+
+const linesOf = ({ name, ipv4, ipv6 }: NamedNode, domain: string, hasIpv6: boolean): HostsLine[] =>
+  (hasIpv6 ? [ipv4, ipv6] : [ipv4]).map((address) => ({ address, name: `${name}.${domain}` }))

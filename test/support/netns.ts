@@ -2,10 +2,12 @@
  * Machines made of network namespaces: hosts on one LAN, each with an `eth0` in 198.18.0.0/24 (RFC 2544's range for tests).
  *
  * Namespaces share the file system, and with it /var/run/wireguard: give each WireGuard interface a name of its own, also across
- * namespaces (`uniqueInterface`).
+ * namespaces (`uniqueInterface`). Only /etc/hosts and /etc/resolv.conf are each machine's own: `ip netns exec` mounts what is in
+ * /etc/netns over them.
  */
 import { type ChildProcess, execFile, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Commands, systemCommands } from '../../agent/mesh/exec.ts'
 
@@ -37,6 +39,15 @@ export class Host {
 
   spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
     return spawn('ip', ['netns', 'exec', this.namespace, command, ...args], options)
+  }
+
+  get hostsFile(): string {
+    return readFileSync(join(etcOf(this.namespace), 'hosts'), 'utf8')
+  }
+
+  /** What the machine's programs find in a file of /etc, from their next start on. */
+  writeEtc(name: 'hosts' | 'resolv.conf', content: string): void {
+    writeFileSync(join(etcOf(this.namespace), name), content)
   }
 
   /** For code that runs here and is to act there. */
@@ -78,7 +89,11 @@ export class Lan {
     ip('-n', this.#switch, 'link', 'set', port, 'master', 'br0', 'up')
     ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', 'eth0')
     ip('-n', namespace, 'link', 'set', 'eth0', 'up')
-    return new Host(namespace, address)
+    mkdirSync(etcOf(namespace), { recursive: true })
+    const host = new Host(namespace, address)
+    host.writeEtc('hosts', HOSTS)
+    host.writeEtc('resolv.conf', '')
+    return host
   }
 
   /** Ends what still runs in the namespaces, and removes them. */
@@ -87,6 +102,7 @@ export class Lan {
     for (const namespace of this.#namespaces.splice(0)) {
       for (const pid of processesIn(namespace)) attempt(() => process.kill(pid))
       attempt(() => ip('netns', 'delete', namespace))
+      rmSync(etcOf(namespace), { recursive: true, force: true })
     }
   }
 
@@ -96,6 +112,9 @@ export class Lan {
     ip('-n', name, 'link', 'set', 'lo', 'up')
   }
 }
+
+const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n'
+const etcOf = (namespace: string): string => join('/etc/netns', namespace)
 
 export function processesIn(namespace: string): number[] {
   const pids = attempt(() => ip('netns', 'pids', namespace)) ?? ''
