@@ -25,8 +25,9 @@ Files and pipes are in memory (tmpfs), in a directory that goes with the command
 secret changes. A pipe can be read --max-reads times for each start of the command or change of its secret.
 
 On a change the command is asked to end (SIGTERM), made to after --grace (SIGKILL), and started again; with signal:SIGHUP it gets that
-signal once its files are new, and its variables stay as they were. Changes are heard from the running agent. Where none runs, nothing
-happens unless --on-change is given: then they are looked for every minute. A command that ends by itself is not started again.
+signal once its files are new, and its variables stay as they were. Changes are heard from the running agent. Where none runs, and where
+standard input is a terminal, nothing happens unless --on-change is given; without an agent they are then looked for every minute. A command
+that ends by itself is not started again.
 
 Ends as the command ends: with its exit code, or by the signal that ended it. 125 is this program's own failure (the command was not
 started), 126 a command that cannot be executed, 127 one that is not found.`,
@@ -69,7 +70,7 @@ started), 126 a command that cannot be executed, 127 one that is not found.`,
       assignments: parseAssignments(options),
       maxReads: parseMaxReads(options['max-reads'], options.pipe),
       onChange: parseOnChange(options['on-change']),
-      graceMs: parseDuration(options.grace),
+      graceMs: parseGrace(options.grace),
       waitMs: parseWait(options.timeout),
       workload: parseWorkload(options.workload),
       mask: options.mask,
@@ -120,6 +121,15 @@ async function run(command: Command, { flags, ...wanted }: Wanted): Promise<Endi
     env: process.env,
     terminal: process.stdin.isTTY === true,
   })
+}
+
+/** A timer for longer than 2^31 ms fires at once. */
+const LONGEST_GRACE_MS = 24 * 60 * 60_000
+
+function parseGrace(text: string): number {
+  const grace = parseDuration(text)
+  if (grace > LONGEST_GRACE_MS) throw usageError('--grace is at most 24h')
+  return grace
 }
 
 function parseMaxReads(text: string | undefined, pipes: readonly string[]): number {

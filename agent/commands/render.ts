@@ -7,9 +7,10 @@ import { EXIT, UserError } from '../../host/user-error.ts'
 import { systemClock } from '../clock.ts'
 import { loadNodeConfig } from '../config/node-config.ts'
 import { stderrLog } from '../log.ts'
+import { wipeSecrets } from '../secrets/kept-secrets.ts'
 import { type RenderHook, runHook } from '../secrets/render-hook.ts'
 import { RenderedFile } from '../secrets/rendered-file.ts'
-import { SecretSource, wipeSecrets } from '../secrets/secret-source.ts'
+import { SecretSource } from '../secrets/secret-source.ts'
 import { parseTemplate, type Template } from '../secrets/template.ts'
 import { watchFile } from '../secrets/watched-file.ts'
 import { cacheOptions, configFlags, configOptions } from './configuration.ts'
@@ -52,7 +53,7 @@ a minute. --exec and --signal are for each time that OUT is new, the first inclu
     const file = new RenderedFile({ template, path: OUT, mode })
     const { references } = template
     if (options.watch) return watchFile({ ...shared, source, references, file, hook, waitMs })
-    const secrets = await source.obtain(references, waitMs).catch((error: unknown) => {
+    const { secrets } = await source.obtain(references, waitMs).catch((error: unknown) => {
       throw error instanceof UserError ? file.locate(error) : error
     })
     try {

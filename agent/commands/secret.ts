@@ -6,8 +6,9 @@ import { valueJson } from '../../host/value-json.ts'
 import { systemClock } from '../clock.ts'
 import { loadNodeConfig } from '../config/node-config.ts'
 import { stderrLog } from '../log.ts'
+import { wipeSecrets } from '../secrets/kept-secrets.ts'
 import { parseReference, referenceText } from '../secrets/reference.ts'
-import { SecretSource, wipeSecrets } from '../secrets/secret-source.ts'
+import { SecretSource } from '../secrets/secret-source.ts'
 import { cacheOptions, configFlags, configOptions } from './configuration.ts'
 import { parseWait, parseWorkload, waitOption, workloadOption } from './secret-options.ts'
 
@@ -34,7 +35,7 @@ const get = defineCommand({
     const workload = parseWorkload(options.workload)
     const config = loadNodeConfig(configFlags(options))
     const source = new SecretSource({ config, clock: systemClock, log: stderrLog(config.logLevel), workload })
-    const secrets = await source.obtain([reference], waitMs)
+    const { secrets } = await source.obtain([reference], waitMs)
     try {
       const received = secrets.get(referenceText(reference))
       if (received === undefined) throw new Error('the secret that was asked for is not there')

@@ -5,10 +5,10 @@ import { writePrivateFile } from '../../host/private-file.ts'
 import { UserError } from '../../host/user-error.ts'
 import type { Clock } from '../clock.ts'
 import type { Assignment } from './assignments.ts'
+import type { Secrets } from './kept-secrets.ts'
 import { referenceText } from './reference.ts'
 import { RuntimeDirectory } from './runtime-directory.ts'
 import { SecretPipe } from './secret-pipe.ts'
-import type { Secrets } from './secret-source.ts'
 import { secretText } from './secret-text.ts'
 
 interface Options {

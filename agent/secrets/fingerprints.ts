@@ -2,7 +2,7 @@
 import { blake3 } from '@noble/hashes/blake3.js'
 import { randomBytes } from '../../crypto/bytes.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
-import type { Secrets } from './secret-source.ts'
+import type { Secrets } from './kept-secrets.ts'
 
 const KEY_BYTES = 32
 

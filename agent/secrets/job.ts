@@ -11,9 +11,10 @@ import { SupervisedCommand } from '../supervised-command.ts'
 import { type Assignment, referencesOf } from './assignments.ts'
 import { ChangeWatch } from './change-watch.ts'
 import { CommandSecrets } from './command-secrets.ts'
+import { type Secrets, wipeSecrets } from './kept-secrets.ts'
 import { MaskedOutput } from './masked-output.ts'
 import { Refresher } from './refresher.ts'
-import { SecretSource, type Secrets, wipeSecrets } from './secret-source.ts'
+import { SecretSource } from './secret-source.ts'
 
 export type OnChange =
   | { readonly kind: 'restart' }
@@ -25,7 +26,7 @@ interface Options {
   readonly config: NodeConfig
   readonly assignments: readonly Assignment[]
   readonly maxReads: number
-  /** Undefined: restart where an agent runs, else ignore. */
+  /** Undefined: restart where an agent runs and nobody sits at a terminal, else ignore. */
   readonly onChange: OnChange | undefined
   readonly graceMs: number
   readonly waitMs: number
@@ -83,7 +84,9 @@ class Job {
     const { assignments, waitMs } = this.#options
     // Before the first fetch, so that no change is missed after it.
     const isWatched = await this.#isToBeWatched()
-    const secrets = await this.#source.obtain(referencesOf(assignments), waitMs)
+    const { secrets, isKept } = await this.#source.obtain(referencesOf(assignments), waitMs)
+    // The gateway may have others, and says so as soon as it is back.
+    if (isKept) this.#refresher.notice()
     // Whatever ends this program in another way than by its command's end.
     process.once('exit', () => this.#given.remove())
     return this.#command.run(() => {
@@ -105,8 +108,10 @@ class Job {
   }
 
   async #isToBeWatched(): Promise<boolean> {
-    const { onChange, assignments, log } = this.#options
+    const { onChange, assignments, terminal, log } = this.#options
     if (onChange?.kind === 'ignore' || assignments.length === 0) return false
+    // A shell that somebody types into must not go away under their hands.
+    if (onChange === undefined && terminal) return false
     if (onChange?.kind === 'signal') {
       const variables = assignments.filter(({ form }) => form === 'value').map(({ variable }) => variable)
       if (variables.length > 0) log.warn(VARIABLES_STAY, { variables: variables.join(', ') })

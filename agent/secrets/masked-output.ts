@@ -3,10 +3,10 @@ import type { ChildProcess } from 'node:child_process'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { type Clock, sleep } from '../clock.ts'
+import type { Secrets } from './kept-secrets.ts'
 import { OutputMask } from './output-mask.ts'
 import { PatternMatcher } from './pattern-matcher.ts'
 import { formsOf } from './secret-forms.ts'
-import type { Secrets } from './secret-source.ts'
 
 /** What the command has started may hold its output open for ever. */
 const FINISH_WITHIN_MS = 2_000

@@ -7,8 +7,9 @@ import { type Clock, sleep } from '../clock.ts'
 import type { Log } from '../log.ts'
 import { failureOf } from './fetch-failure.ts'
 import { Fingerprints } from './fingerprints.ts'
+import { type Secrets, wipeSecrets } from './kept-secrets.ts'
 import type { SecretReference } from './reference.ts'
-import { type SecretSource, type Secrets, wipeSecrets } from './secret-source.ts'
+import type { SecretSource } from './secret-source.ts'
 
 /** Several secrets are often changed together. */
 const GATHER_MS = 200

@@ -3,8 +3,8 @@ import { readFileSync, statSync } from 'node:fs'
 import { writePrivateFile } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { failureOf, refusedAmong } from './fetch-failure.ts'
+import type { Secrets } from './kept-secrets.ts'
 import { referenceText } from './reference.ts'
-import type { Secrets } from './secret-source.ts'
 import type { Template } from './template.ts'
 
 interface Options {

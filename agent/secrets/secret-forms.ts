@@ -5,7 +5,7 @@
 import { utf8 } from '../../crypto/bytes.ts'
 
 /** Fewer bytes occur everywhere by chance, and where they are hidden one could count them out. */
-export const SHORTEST_HIDDEN_BYTES = 4
+const SHORTEST_HIDDEN_BYTES = 4
 /** Of a longer value only the bytes themselves are looked for: each form takes memory of some twenty times its length. */
 const LONGEST_ENCODED_BYTES = 8 * 1024
 /** What is left of a base64 text, once the characters are gone that its neighbours have a part in, says nothing below this. */

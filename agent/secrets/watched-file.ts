@@ -5,11 +5,12 @@ import type { Clock } from '../clock.ts'
 import type { NodeConfig } from '../config/node-config.ts'
 import type { Log } from '../log.ts'
 import { ChangeWatch } from './change-watch.ts'
+import { wipeSecrets } from './kept-secrets.ts'
 import type { SecretReference } from './reference.ts'
 import { Refresher } from './refresher.ts'
 import { type RenderHook, runHook } from './render-hook.ts'
 import type { RenderedFile } from './rendered-file.ts'
-import { type SecretSource, wipeSecrets } from './secret-source.ts'
+import type { SecretSource } from './secret-source.ts'
 
 interface Options {
   readonly config: NodeConfig
@@ -49,12 +50,13 @@ export async function watchFile(options: Options): Promise<void> {
   })
   try {
     if (names.length > 0) await watch.start()
-    const secrets = await source.obtain(references, waitMs).catch((error: unknown) => {
+    const { secrets, isKept } = await source.obtain(references, waitMs).catch((error: unknown) => {
       throw error instanceof UserError ? file.locate(error) : error
     })
     const ended = toldToEnd()
     try {
       if (file.write(secrets)) isNew()
+      if (isKept) refresher.notice()
       refresher.start(secrets)
     } finally {
       wipeSecrets(secrets)

@@ -183,6 +183,17 @@ describe('with an agent that runs', () => {
     await job.prints('has second')
   })
 
+  test('one that has begun by what the node has kept gets what there is when the gateway is back', async () => {
+    await startAgent()
+    expect(await exec('--secret', 'P=password', '--', 'true').ended).toMatchObject({ code: 0 })
+    gateway.secretsRefusal = 'E_UNAVAILABLE'
+    set('password', 'second', 2)
+    const job = exec('--secret', 'P=password', ...NODE(SAY))
+    await job.prints('has first')
+    gateway.secretsRefusal = undefined
+    await job.prints('has second')
+  })
+
   test('one that is told to end while it is started anew is not started', async () => {
     const { session } = await startAgent()
     const marker = join(temporaryDirectory(), 'end')
