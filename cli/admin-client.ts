@@ -1,6 +1,6 @@
 /** The admin API (protocol/http.ts) as the commands use it. */
 import * as z from 'zod'
-import type { GatewayConnection } from '../host/gateway-connection.ts'
+import type { GatewayConnection, GatewayResponse } from '../host/gateway-connection.ts'
 import {
   type ApiKeyCreateBody,
   ApiKeyCreateReply,
@@ -8,7 +8,7 @@ import {
   ApiKeyList,
   WhoamiReply,
 } from '../protocol/api-keys.ts'
-import { type AuditItem, AuditList } from '../protocol/audit.ts'
+import { type AuditArchiveBody, AuditArchiveReply, type AuditItem, AuditList } from '../protocol/audit.ts'
 import {
   NodeItem,
   NodeList,
@@ -211,9 +211,32 @@ export class AdminClient {
     return this.#call(WhoamiReply, 'GET', '/v1/whoami')
   }
 
-  /** Newest first. */
-  audit(limit: number): Promise<AuditItem[]> {
-    return this.#all<AuditItem>(AuditList, '/v1/audit', {}, limit)
+  /** Newest first. @param filter as protocol/audit.ts has it. */
+  audit(limit: number, filter: Readonly<Record<string, string>> = {}): Promise<AuditItem[]> {
+    return this.#all<AuditItem>(AuditList, '/v1/audit', filter, limit)
+  }
+
+  /** Oldest first, from that index; one page, with `position` to ask on from. */
+  auditFrom(from: number, filter: Readonly<Record<string, string>> = {}): Promise<AuditList> {
+    return this.#call(
+      AuditList,
+      'GET',
+      withQuery('/v1/audit', new URLSearchParams({ ...filter, from: String(from) })),
+    )
+  }
+
+  archiveAudit(body: AuditArchiveBody): Promise<AuditArchiveReply> {
+    return this.#call(AuditArchiveReply, 'POST', '/v1/audit/archive', json(body))
+  }
+
+  /** Where it is, as an origin. */
+  get gateway(): string {
+    return this.#connection.url.origin
+  }
+
+  /** Any answer as it comes. */
+  get(path: string): Promise<GatewayResponse> {
+    return this.#connection.request({ method: 'GET', path, headers: { authorization: this.#authorization } })
   }
 
   async #all<Item>(

@@ -122,17 +122,22 @@ export function encodeBundle(entries: readonly Uint8Array[]): Uint8Array {
   )
 }
 
-/** Views into the bundle; undefined unless it holds exactly that many entries. */
-export function decodeBundle(bundle: Uint8Array, width: number): Uint8Array[] | undefined {
-  const entries: Uint8Array[] = []
+/** Views into the bundle: the entries that are whole. @param max of them are read. */
+export function* bundleEntries(bundle: Uint8Array, max: number): Generator<Uint8Array> {
   let at = 0
-  while (entries.length < width) {
+  for (let read = 0; read < max; read++) {
     const [high, low] = [bundle[at], bundle[at + 1]]
-    if (high === undefined || low === undefined) return undefined
+    if (high === undefined || low === undefined) break
     const end = at + 2 + high * 256 + low
-    if (end > bundle.length) return undefined
-    entries.push(bundle.subarray(at + 2, end))
+    if (end > bundle.length) break
+    yield bundle.subarray(at + 2, end)
     at = end
   }
-  return at === bundle.length ? entries : undefined
+}
+
+/** Undefined unless it holds exactly that many entries. */
+export function decodeBundle(bundle: Uint8Array, width: number): Uint8Array[] | undefined {
+  const entries = [...bundleEntries(bundle, width)]
+  const bytes = entries.reduce((sum, { length }) => sum + 2 + length, 0)
+  return entries.length === width && bytes === bundle.length ? entries : undefined
 }

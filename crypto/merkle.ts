@@ -84,6 +84,14 @@ export class CompactRange {
     return fold(this.#hasher, this.#roots)
   }
 
+  /** Grows on its own from here. */
+  copy(): CompactRange {
+    const copy = new CompactRange(this.#hasher)
+    copy.#roots.push(...this.#roots)
+    copy.#size = this.#size
+    return copy
+  }
+
   #pop(): Uint8Array {
     const root = this.#roots.pop()
     if (root === undefined) throw new Error('a compact range lacks a subtree')

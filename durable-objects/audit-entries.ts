@@ -1,7 +1,7 @@
 /** Reading stored entries: by index, by bundle, and by what they say. */
 import { encodeBundle, TILE_WIDTH } from '../crypto/merkle-tiles.ts'
 import type { AuditFilter, AuditItem } from '../protocol/audit.ts'
-import { type AuditEntry, decodeEntry, itemOf } from '../protocol/audit-entry.ts'
+import { type AuditEntry, decodeEntry, itemOf, passesFilter } from '../protocol/audit-entry.ts'
 import { AUDIT_CLOCK_SLACK_MS, AUDIT_SCAN } from '../protocol/limits.ts'
 import type { Sql } from './sql.ts'
 
@@ -68,7 +68,7 @@ export function findEntries(sql: Sql, filter: AuditFilter, page: AuditPage, size
       at = forward ? index + 1 : index - 1
       if (!forward && filter.since !== undefined && entry.at < filter.since - AUDIT_CLOCK_SLACK_MS)
         return { items, next: undefined }
-      if (!passes(entry, filter)) continue
+      if (!passesFilter(entry, filter)) continue
       items.push(itemOf(index, entry))
       if (items.length === page.limit) return { items, next: goesOn(at, size) }
     }
@@ -82,14 +82,6 @@ const goesOn = (at: number, size: number): number | undefined => (at >= 0 && at 
 
 const filterless = (filter: AuditFilter): boolean =>
   Object.values(filter).every((value) => value === undefined)
-
-const passes = (entry: AuditEntry, { actor, action, target, outcome, since, until }: AuditFilter): boolean =>
-  (actor === undefined || entry.actor === actor) &&
-  (action === undefined || entry.action === action) &&
-  (target === undefined || entry.target.startsWith(target)) &&
-  (outcome === undefined || entry.outcome === outcome) &&
-  (since === undefined || entry.at >= since) &&
-  (until === undefined || entry.at <= until)
 
 /** An index behind which every entry is younger, found by halves. */
 function lastByTime(sql: Sql, until: number | undefined, size: number): number {

@@ -3,7 +3,14 @@
  * one form.
  */
 import * as z from 'zod'
-import { AuditDetail, type AuditEvent, type AuditItem, AuditOutcome, isAuditDetail } from './audit.ts'
+import {
+  AuditDetail,
+  type AuditEvent,
+  type AuditFilter,
+  type AuditItem,
+  AuditOutcome,
+  isAuditDetail,
+} from './audit.ts'
 import { parseJson } from './json.ts'
 import { MAX_AUDIT_ENTRY_BYTES } from './limits.ts'
 
@@ -72,6 +79,17 @@ export function decodeEntry(bytes: Uint8Array): AuditEntry | undefined {
 export function actionOf(bytes: Uint8Array): string | undefined {
   return /"action":"((?:[^"\\]|\\.)*)"/.exec(parseText(bytes) ?? '')?.[1]
 }
+
+export const passesFilter = (
+  entry: AuditEntry,
+  { actor, action, target, outcome, since, until }: AuditFilter,
+): boolean =>
+  (actor === undefined || entry.actor === actor) &&
+  (action === undefined || entry.action === action) &&
+  (target === undefined || entry.target.startsWith(target)) &&
+  (outcome === undefined || entry.outcome === outcome) &&
+  (since === undefined || entry.at >= since) &&
+  (until === undefined || entry.at <= until)
 
 export const itemOf = (seq: number, { at, ...event }: AuditEntry): AuditItem => ({
   seq,
