@@ -65,7 +65,9 @@ function routes(agent: Promise<Agent>): RequestListener {
     'POST /rotate-identity': async () => (await agent).rotateIdentity(),
   }
   return (request, response) => {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://agent')
+    const target = request.url ?? '/'
+    if (!URL.canParse(target, 'http://agent')) return response.writeHead(404).end()
+    const { pathname, searchParams } = new URL(target, 'http://agent')
     const route = `${request.method} ${pathname}`
     if (route === `GET ${NOTICES_PATH}`) return void notify(agent, searchParams.getAll('name'), response)
     const action = actions[route]

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, linkSync, readdirSync, statSync } from 'node:fs'
+import { request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, onTestFinished, test } from 'vitest'
@@ -75,4 +76,20 @@ test('the lock is a file of ours, and there is nothing in it', async () => {
   const again = await LocalApi.listen(directory, never)
   await again.close()
   expect(readdirSync(directory)).toEqual(['agent.lock'])
+})
+
+test('a request that names no path is answered, and ends nobody', async () => {
+  const directory = temporaryDirectory()
+  chmodSync(directory, 0o700)
+  const api = await LocalApi.listen(directory, never)
+  const ask = (path: string) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const asked = request({ socketPath: join(directory, 'agent.sock'), path }, (response) => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      asked.on('error', reject).end()
+    })
+  for (const path of ['//', 'http://[', '/nothing']) expect([path, await ask(path)]).toEqual([path, 404])
+  await api.close()
 })

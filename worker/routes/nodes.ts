@@ -43,9 +43,13 @@ export const nodeRoutes = new Hono<GatewayEnv>()
   })
   .delete('/:name', requireRole('operator'), async (c) => {
     const name = readName(c.req.param('name'))
-    await audit(c, { actor: c.var.actor, action: 'node.remove', target: `node-name:${name}` })
+    const entry = { actor: c.var.actor, action: 'node.remove', target: `node-name:${name}` }
+    const { first } = await audit(c, entry)
     const removed = await callFleet(c, (fleet) => fleet.remove(name))
-    if (removed === undefined) throw new RefusedError('E_NODE_NOT_FOUND')
+    if (removed === undefined) {
+      await audit(c, { ...entry, outcome: 'failed', reason: 'E_NODE_NOT_FOUND', detail: { of: first } })
+      throw new RefusedError('E_NODE_NOT_FOUND')
+    }
     return c.body(null, 204)
   })
 

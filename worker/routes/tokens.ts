@@ -31,8 +31,11 @@ export const tokenRoutes = new Hono<GatewayEnv>()
   .delete('/:id', requireRole('operator'), async (c) => {
     const id = TokenId.safeParse(c.req.param('id'))
     if (!id.success) throw new RefusedError('E_NOT_FOUND', 'there is no such join token')
-    await audit(c, { actor: c.var.actor, action: 'token.revoke', target: `token:${id.data}` })
-    if (!(await revokeToken(c.env.DB, id.data, Date.now())))
+    const entry = { actor: c.var.actor, action: 'token.revoke', target: `token:${id.data}` }
+    const { first } = await audit(c, entry)
+    if (!(await revokeToken(c.env.DB, id.data, Date.now()))) {
+      await audit(c, { ...entry, outcome: 'failed', reason: 'E_NOT_FOUND', detail: { of: first } })
       throw new RefusedError('E_NOT_FOUND', 'there is no such join token')
+    }
     return c.body(null, 204)
   })
