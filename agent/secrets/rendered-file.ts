@@ -1,5 +1,5 @@
 /** A file made of a template and its secrets: replaced whole, and only when its content is another. */
-import { readFileSync, statSync } from 'node:fs'
+import { lstatSync, readFileSync } from 'node:fs'
 import { writePrivateFile } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { failureOf, refusedAmong } from './fetch-failure.ts'
@@ -56,10 +56,12 @@ export class RenderedFile {
     })
   }
 
+  /** Only a file of our own: whoever else it belongs to could change it as soon as we have looked. */
   #isAlready(content: Uint8Array): boolean {
     const { path, mode } = this.#options
-    const status = statSync(path, { throwIfNoEntry: false })
+    const status = lstatSync(path, { throwIfNoEntry: false })
     if (status?.isFile() !== true || (status.mode & 0o7777) !== mode) return false
+    if (status.uid !== process.getuid?.() || status.size !== content.length) return false
     const before = readFileSync(path)
     const isSame = before.equals(content)
     before.fill(0)
