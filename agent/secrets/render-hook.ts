@@ -1,7 +1,7 @@
 /** What is done when a rendered file is new: a command is run, or the process that reads the file is sent a signal. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { UserError } from '../../host/user-error.ts'
 
 export interface RenderHook {
@@ -24,15 +24,28 @@ async function runCommand(command: string): Promise<void> {
 
 function sendSignal({ name, pidFile }: NonNullable<RenderHook['signal']>): void {
   try {
-    const text = readFileSync(pidFile, 'utf8').trim()
-    // Zero and negative numbers are groups of processes, this one's among them.
-    if (!/^[1-9][0-9]{0,9}$/.test(text)) throw new Error('it does not hold the number of a process')
-    process.kill(Number(text), name)
+    process.kill(readPid(pidFile), name)
   } catch (error) {
     throw failed(
       `${name} was not sent`,
       `${pidFile}: ${error instanceof Error ? error.message : String(error)}`,
     )
+  }
+}
+
+function readPid(path: string): number {
+  const file = openSync(path, 'r')
+  try {
+    const text = readFileSync(file, 'utf8').trim()
+    // Zero and negative numbers are groups of processes, this one's among them.
+    if (!/^[1-9][0-9]{0,9}$/.test(text)) throw new Error('it does not hold the number of a process')
+    // A service writes its own pid file, and must not have root signal whatever it names there.
+    const { uid: owner } = fstatSync(file)
+    if (owner !== 0 && owner !== process.getuid?.() && statSync(`/proc/${text}`).uid !== owner)
+      throw new Error('it belongs to another user than the process that it names')
+    return Number(text)
+  } finally {
+    closeSync(file)
   }
 }
 
