@@ -140,7 +140,7 @@ export class Machine {
   readonly name: string
   readonly directory: string
   readonly interface = uniqueInterface()
-  readonly #host: Host
+  readonly host: Host
   readonly #log: string
   readonly #lab: Lab
   #agent: ChildProcess | undefined
@@ -148,7 +148,7 @@ export class Machine {
   constructor(name: string, host: Host, directory: string, log: string, lab: Lab) {
     this.name = name
     this.directory = directory
-    this.#host = host
+    this.host = host
     this.#log = log
     this.#lab = lab
   }
@@ -158,9 +158,9 @@ export class Machine {
     output('clawnode join', await this.clawnode([...args, '--name', this.name, '--dir', this.directory]))
   }
 
-  start(): void {
-    const args = ['run', '--dir', this.directory, '--interface', this.interface, '--userspace']
-    this.#agent = start(this.#host, CLAWNODE, args, this.#log)
+  start(options: readonly string[] = [], env: NodeJS.ProcessEnv = process.env): void {
+    const args = ['run', '--dir', this.directory, '--interface', this.interface, '--userspace', ...options]
+    this.#agent = start(this.host, CLAWNODE, args, this.#log, env)
   }
 
   /** Ends the agent; with SIGKILL, WireGuard stays. */
@@ -169,7 +169,7 @@ export class Machine {
   }
 
   clawnode(args: readonly string[]): Promise<Finished> {
-    return run(this.#host, CLAWNODE, args)
+    return run(this.host, CLAWNODE, args)
   }
 
   async status(): Promise<NodeStatusReport> {
@@ -185,7 +185,7 @@ export class Machine {
 
   /** Packets sent and lost, once `count` have gone out at 10 a second. */
   async ping(address: string, count: number): Promise<{ readonly sent: number; readonly lost: number }> {
-    const { stdout } = await run(this.#host, 'ping', [
+    const { stdout } = await run(this.host, 'ping', [
       '-n',
       '-q',
       '-i',
@@ -203,16 +203,22 @@ export class Machine {
 
   /** Any command in this machine's network. */
   run(command: string, ...args: readonly string[]): Promise<string> {
-    return this.#host.exec(command, ...args)
+    return this.host.exec(command, ...args)
   }
 }
 
 const program = (command: string, args: readonly string[]): readonly [string, readonly string[]] =>
   command.endsWith('.js') ? [process.execPath, [command, ...args]] : [command, args]
 
-function start(host: Host, command: string, args: readonly string[], log: string): ChildProcess {
+function start(
+  host: Host,
+  command: string,
+  args: readonly string[],
+  log: string,
+  env: NodeJS.ProcessEnv = process.env,
+): ChildProcess {
   const descriptor = openSync(log, 'a', 0o600)
-  return host.spawn(...program(command, args), { stdio: ['ignore', 'pipe', descriptor] })
+  return host.spawn(...program(command, args), { stdio: ['ignore', 'pipe', descriptor], env })
 }
 
 async function run(

@@ -53,6 +53,7 @@ describe('precedence', () => {
       logLevel: 'warn',
       mesh: false,
       userspace: false,
+      names: 'auto',
     })
     expect(settings).toMatchObject({
       interface: { source: '--interface' },
@@ -75,6 +76,7 @@ describe('precedence', () => {
         'interface = "claw7"',
         'listen_port = 7',
         'userspace = true',
+        'names = "hosts"',
         'secrets_cache = false',
         'secrets_cache_max_age = "2h"',
         'log_level = "debug"',
@@ -92,6 +94,7 @@ describe('precedence', () => {
       CLAWNODE_INTERFACE: 'claw7',
       CLAWNODE_LISTEN_PORT: '7',
       CLAWNODE_USERSPACE: 'true',
+      CLAWNODE_NAMES: 'hosts',
       CLAWNODE_SECRETS_CACHE: '0',
       CLAWNODE_SECRETS_CACHE_MAX_AGE: '2h',
       CLAWNODE_LOG_LEVEL: 'debug',
@@ -110,6 +113,7 @@ describe('precedence', () => {
         interface: 'claw7',
         listenPort: 7,
         userspace: true,
+        names: 'hosts',
         secretsCache: { isUsed: false, isKept: false, maxAgeMs: 7_200_000 },
         logLevel: 'debug',
       })
@@ -161,6 +165,7 @@ describe('what is wrong', () => {
     ['an interface too long', { interface: '"abcdefghijklmnop"' }, 'interface E_INTERFACE_INVALID'],
     ['a name that is no DNS label', { name: '"Node A"' }, 'name E_NAME_INVALID'],
     ['a level that is none', { log_level: '"loud"' }, 'log_level E_LOG_LEVEL_INVALID'],
+    ['a way to names that is none', { names: '"dnsmasq"' }, 'names E_NAMES_INVALID'],
     ['a truth that is none', { userspace: '"yes"' }, 'userspace E_CONFIG_TYPE'],
     ['no pin at all', { gateway_cert_fingerprint: '[]' }, 'gateway_cert_fingerprint E_CONFIG_TYPE'],
     ['an empty text', { gateway_ca_cert: '""' }, 'gateway_ca_cert E_CONFIG_TYPE'],
