@@ -3,6 +3,8 @@ import type { AuditItem } from '../../protocol/audit.ts'
 
 /** The log, as far as it has been verified. */
 export interface ProvenLog {
+  /** Entries below it were archived, and their text is nowhere at hand. */
+  readonly start: number
   readonly size: number
   /** Any entry, also one that has come since; only once it is proven. @throws UserError */
   entry(index: number): Promise<AuditItem>

@@ -52,7 +52,11 @@ export async function verifyTrail(trail: AuditTrail, options: VerifyTrailOptions
     },
   })
   if (!verified.ok) throw verified.error
-  const log = { size: checkpoint.size, entry: (index: number) => trail.log.verifiedEntry(index) }
+  const log = {
+    start: verified.value.unread,
+    size: checkpoint.size,
+    entry: (index: number) => trail.log.verifiedEntry(index),
+  }
   const checks = []
   for (const check of options.checks)
     checks.push({ name: check.name, problems: await check.problems(wanted.of(check), log) })

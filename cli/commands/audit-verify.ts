@@ -17,6 +17,7 @@ import { type AuditTrail, auditTrail } from '../audit/trail.ts'
 import { type TrailVerdict, verifyTrail } from '../audit/verify-trail.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
+import { secretVersionsCheck } from '../secrets/secret-versions-check.ts'
 
 const archiveOption = {
   type: 'string',
@@ -134,7 +135,10 @@ gateway gives up the entries of full bundles, not their hashes: every proof stil
   },
 })
 
-const crossChecks = (client: AdminClient) => [nodeKeysCheck(() => client.nodes())]
+const crossChecks = (client: AdminClient) => [
+  nodeKeysCheck(() => client.nodes()),
+  secretVersionsCheck(client),
+]
 
 /** From here on only what this key has signed is believed. */
 function trust(trail: AuditTrail, text: string): void {

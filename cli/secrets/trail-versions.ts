@@ -13,7 +13,8 @@ interface Expected {
   readonly sha256: string
   /** Undefined for the sealed class. */
   readonly key: number | undefined
-  readonly state: 'live' | 'deleted' | 'destroyed'
+  /** Unknown where what came before its last ciphertext was archived. */
+  readonly state: 'live' | 'deleted' | 'destroyed' | 'unknown'
 }
 
 interface ExpectedSecret {
@@ -32,25 +33,38 @@ export interface VersionProblem {
   readonly entry: number | undefined
 }
 
+/** What of the trail was read: from one index to before another. Only what was archived, and is in no archive at hand, is before it. */
+export interface TrailPart {
+  readonly start: number
+  readonly end: number
+}
+
+/** What changes versions. */
+export const VERSION_ACTIONS: ReadonlySet<string> = new Set([
+  'secret.write',
+  'secret.rewrap',
+  'secret.reseal',
+  'secret.delete',
+  'secret.undelete',
+  'secret.destroy',
+  'secret.purge',
+])
+
 export class TrailVersions {
   readonly #secrets = new Map<string, ExpectedSecret>()
   readonly #failed: ReadonlyMap<number, string>
-  #size = 0
+  readonly #part: TrailPart
 
-  /** @param entries all of them, from the first on. */
-  constructor(entries: readonly TrailEntry[]) {
+  /** @param entries of VERSION_ACTIONS in that part of the trail, all of them. */
+  constructor(entries: readonly TrailEntry[], part: TrailPart) {
+    this.#part = part
     this.#failed = failedEntries(entries)
     for (const entry of entries) this.#fold(entry)
   }
 
-  /** Entries that were read. */
-  get size(): number {
-    return this.#size
-  }
-
   /**
    * @param now by which versions with an end of their own have ended.
-   * @param later entries from `size` on that stored versions stand for, each of them proven: a number that the trail has not reached yet could
+   * @param later entries from the end of that part on that stored versions stand for, each of them proven: a number that the trail has not reached yet could
    * otherwise be given to any version, to have it passed over.
    */
   compare(
@@ -64,9 +78,9 @@ export class TrailVersions {
       seen.add(`${row.name}:${row.version}`)
       const secret = this.#secrets.get(row.name)
       const message =
-        row.entry !== null && row.entry >= this.#size
+        row.entry !== null && row.entry >= this.#part.end
           ? laterProblemOf(row, later.get(row.entry))
-          : problemOf(row, secret, now)
+          : problemOf(row, secret, this.#part, now)
       if (message !== undefined)
         problems.push({ name: row.name, version: row.version, message, entry: row.entry ?? secret?.changed })
     }
@@ -80,7 +94,6 @@ export class TrailVersions {
   }
 
   #fold({ seq, action, target, outcome, detail = {} }: TrailEntry): void {
-    this.#size = Math.max(this.#size, seq + 1)
     const name = /^secret:(.*)$/.exec(target)?.[1]
     if (name === undefined || outcome !== 'allowed' || this.#failed.get(seq) === `${action} ${target}`) return
     const secret = this.#secrets.get(name) ?? { versions: new Map(), gone: new Set(), changed: seq }
@@ -119,7 +132,9 @@ function change(
       const { version, sha256, key, drops } = detail
       // From before the trail named versions and hashes.
       if (typeof version !== 'number' || typeof sha256 !== 'string') return false
-      const state = action === 'secret.write' ? 'live' : (versions.get(version)?.state ?? 'live')
+      // Numbers are never used again.
+      if (gone.has(version)) return false
+      const state = action === 'secret.write' ? 'live' : (versions.get(version)?.state ?? 'unknown')
       versions.set(version, { entry, sha256, key: typeof key === 'number' ? key : undefined, state })
       for (const dropped of numbers(drops)) remove(dropped)
       return true
@@ -154,11 +169,14 @@ const numbers = (list: string | number | undefined): number[] =>
 function problemOf(
   row: SecretVersionEntry,
   secret: ExpectedSecret | undefined,
+  { start }: TrailPart,
   now: Date,
 ): string | undefined {
   const expected = secret?.versions.get(row.version)
-  if (expected === undefined)
-    return secret?.gone.has(row.version) ? 'was removed, and is there again' : UNKNOWN(row.entry)
+  if (expected === undefined) {
+    if (secret?.gone.has(row.version)) return 'was removed, and is there again'
+    return row.entry !== null && row.entry < start ? undefined : UNKNOWN(row.entry)
+  }
   if (expected.state === 'destroyed')
     return row.state === 'destroyed' ? undefined : 'was destroyed, and is there again'
   if (row.state === 'destroyed') return 'is destroyed, and nobody destroyed it'
@@ -166,6 +184,7 @@ function problemOf(
     return `stands for entry ${row.entry}, and its last one is ${expected.entry}`
   if (row.sha256 !== expected.sha256) return 'has another ciphertext than its entry names'
   if ((row.key ?? undefined) !== expected.key) return 'is under another master key than its entry names'
+  if (expected.state === 'unknown') return undefined
   const ended = row.expiresAt !== null && new Date(row.expiresAt) <= now
   if (expected.state === 'deleted')
     return row.state === 'deleted' ? undefined : 'was deleted, and can be read again'

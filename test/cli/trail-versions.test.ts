@@ -2,11 +2,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { SecretVersionEntry } from '../../cli/admin-client.ts'
-import { type TrailEntry, TrailVersions } from '../../cli/secrets/trail-versions.ts'
+import { type TrailEntry, TrailVersions, VERSION_ACTIONS } from '../../cli/secrets/trail-versions.ts'
 import { SecretName } from '../../protocol/ids.ts'
 
 const AT = '2026-01-01T00:00:00.000Z'
 const NOW = new Date('2026-06-01T00:00:00.000Z')
+
+/** As the check sees them: only what changes versions. */
+const judge = (entries: readonly TrailEntry[], start = 0): TrailVersions => {
+  const read = entries.filter(({ seq, action }) => seq >= start && VERSION_ACTIONS.has(action))
+  return new TrailVersions(read, { start, end: (entries.at(-1)?.seq ?? -1) + 1 })
+}
 
 /** An honest gateway, as far as the trail and the rows go. */
 class Model {
@@ -94,7 +100,7 @@ class Model {
   }
 
   problems(rows: readonly SecretVersionEntry[] = this.rows) {
-    return new TrailVersions(this.entries).compare(rows, NOW)
+    return judge(this.entries).compare(rows, NOW)
   }
 }
 
@@ -181,6 +187,10 @@ test('what was removed for good does not come back', () => {
   expect(model.problems([...model.rows, dropped])).toMatchObject([
     { name: 'a', version: 1, message: 'was removed, and is there again' },
   ])
+  const moved = { ...dropped, entry: 0, sha256: other, key: 2 }
+  const rewrapped = { seq: 3, action: 'secret.rewrap', target: 'secret:a', outcome: 'allowed' as const }
+  const forged = [...model.entries, { ...rewrapped, at: AT, detail: { version: 1, sha256: other, key: 2 } }]
+  expect(judge(forged).compare([...model.rows, { ...moved, entry: 3 }], NOW)).toHaveLength(1)
   model.purge('b/c')
   const stale = play([
     ['noise', 'a', 0],
@@ -210,11 +220,7 @@ test('what was written after the trail was read is judged by its own entry, and 
     detail: { version: row.version, sha256: row.sha256 ?? '', key: row.key ?? 0 },
   }
   const problems = (later: readonly TrailEntry[]) =>
-    new TrailVersions(model.entries).compare(
-      [...model.rows, row],
-      NOW,
-      new Map(later.map((one) => [one.seq, one])),
-    )
+    judge(model.entries).compare([...model.rows, row], NOW, new Map(later.map((one) => [one.seq, one])))
   expect(problems([entry])).toEqual([])
   expect(problems([])).toMatchObject([
     { name: 'later', message: 'stands for entry 99, which does not name it' },
@@ -230,6 +236,21 @@ test('what was written after the trail was read is judged by its own entry, and 
     expect(problems([{ ...entry, ...other }])).toHaveLength(1)
 })
 
+test('of what was archived and cannot be read an honest store has no problem, and what came later is judged', () => {
+  fc.assert(
+    fc.property(fc.array(operation, { minLength: 1, maxLength: 60 }), fc.nat(), (operations, pick) => {
+      const model = play(operations)
+      const start = pick % (model.entries.length + 1)
+      expect(judge(model.entries, start).compare(model.rows, NOW)).toEqual([])
+      const row = model.rows.find(({ entry }) => (entry ?? 0) >= start)
+      fc.pre(row !== undefined && row.state === 'live')
+      const rows = model.rows.map((one) => (one === row ? { ...one, sha256: other } : one))
+      expect(judge(model.entries, start).compare(rows, NOW)).toHaveLength(1)
+    }),
+    { numRuns: 1000 },
+  )
+})
+
 test('a failure only takes back what it names', () => {
   const model = play([['write', 'a', 4]])
   const failed = (action: string, target: string, of: number): TrailEntry => ({
@@ -241,7 +262,7 @@ test('a failure only takes back what it names', () => {
     detail: { of },
   })
   for (const entry of [failed('secret.write', 'secret:b', 0), failed('secret.policy', 'secret:a', 0)])
-    expect(new TrailVersions([...model.entries, entry]).compare(model.rows, NOW)).toEqual([])
+    expect(judge([...model.entries, entry]).compare(model.rows, NOW)).toEqual([])
   const named = failed('secret.write', 'secret:a', 0)
-  expect(new TrailVersions([...model.entries, named]).compare(model.rows, NOW)).toHaveLength(1)
+  expect(judge([...model.entries, named]).compare(model.rows, NOW)).toHaveLength(1)
 })
