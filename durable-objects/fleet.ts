@@ -269,6 +269,11 @@ export class Fleet extends DurableObject<Env> {
     return this.#log.position
   }
 
+  /** Audit entries below this have left the gateway. */
+  async renewKeyEntries(below: number): Promise<void> {
+    await this.#keyEntries.renew(below)
+  }
+
   counters() {
     return readCounters()
   }

@@ -1,4 +1,7 @@
-/** Nodes that enrolled with the first release have no audit entry that says their keys: the sweep gives them one, some at a time. */
+/**
+ * Nodes that enrolled with the first release have no audit entry that says their keys, and others had one that is archived by now, which nobody
+ * who seals to them could ask for: the sweep gives them one, some at a time.
+ */
 import type { AuditEvent } from '../protocol/audit.ts'
 import { nodeKeyDetail } from '../protocol/node-key-entry.ts'
 import type { NodeRow } from './fleet-schema.ts'
@@ -15,6 +18,13 @@ export class KeyEntries {
   constructor(sql: Sql, append: (events: readonly AuditEvent[]) => Promise<{ readonly first: number }>) {
     this.#sql = sql
     this.#append = append
+  }
+
+  /** Entries below this have left the gateway. */
+  async renew(below: number): Promise<void> {
+    this.#sql.run('UPDATE nodes SET key_entry = NULL WHERE key_entry < ?', below)
+    this.#isComplete = false
+    await this.addMissing()
   }
 
   async addMissing(): Promise<void> {
@@ -45,7 +55,7 @@ const keyEvent = ({ id, name, identity_key, sealing_key, wg_key }: NodeRow): Aud
   action: 'node.keys',
   target: `node:${id}`,
   outcome: 'allowed',
-  reason: 'enrolled before the trail said keys',
+  reason: 'no entry at the gateway says them',
   requestId: '',
   detail: nodeKeyDetail({ id, identity: identity_key, sealing: sealing_key, wireguard: wg_key }, name),
 })

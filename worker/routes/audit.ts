@@ -62,6 +62,7 @@ export const auditRoutes = new Hono<GatewayEnv>()
     const copy = await readJson(c, AuditArchiveBody)
     const event = auditEvent(c, { actor: c.var.actor, action: 'audit.archive', target: 'audit' })
     const below = orRefuse(await callAuditLog(c, (log) => log.archive(copy, event)))
+    await callFleet(c, (fleet) => fleet.renewKeyEntries(below))
     return c.json({ below } satisfies AuditArchiveReply)
   })
 
