@@ -1,4 +1,5 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
+import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 
 export interface Mutation {
   readonly name: string
@@ -896,4 +897,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBEDDED,
   ...ROLES,
   ...ANSWERS,
+  ...NAMES_OF_THE_MESH,
 ]

@@ -10,7 +10,7 @@ import { encodeName, type ResourceRecord, TYPE } from './wire.ts'
  * A removed node's name should be gone for every program soon, and asking again costs a few microseconds on the same machine; this is
  * enough that one connection's lookups are one.
  */
-export const TTL_SECONDS = 5
+const TTL_SECONDS = 5
 /** Of a SOA that nobody transfers from: what RFC 1912, section 2.2 calls reasonable. */
 const TRANSFER = { refresh: 3_600, retry: 600, expire: 1_209_600 } as const
 

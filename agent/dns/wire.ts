@@ -36,7 +36,7 @@ interface Header {
   readonly recursionDesired: boolean
 }
 
-export interface Question {
+interface Question {
   /** As it was sent: whoever asks compares it bit by bit, the case of its letters included. */
   readonly bytes: Uint8Array
   /** In lower case. A dot within a label has a backslash before it, so that joined labels are not another name. */

@@ -171,6 +171,8 @@ describe('a packet', () => {
     ['whose name points at the header', patch(query('ab', 'A'), 12, [0xc0, 0x00])],
     ['whose label is of a kind that does not exist', patch(query('ab', 'A'), 12, [0x80])],
     ['whose label ends after the packet', patch(query('ab', 'A'), 12, [63])],
+    ['whose label is longer than a label', labelled(64)],
+    ['whose pointer would do for a label', labelled(0xc0)],
     ['cut in its question', query(`gpu.${DOMAIN}`, 'A').subarray(0, 20)],
     ['cut in its type', query(`gpu.${DOMAIN}`, 'A').subarray(0, -1)],
     ['whose name is too long', query(Array(5).fill('x'.repeat(60)).join('.'), 'A')],
@@ -193,6 +195,9 @@ describe('a packet', () => {
     const packet = query('gpu_lab.internal', 'A')
     packet[12 + 1 + 3] = '.'.charCodeAt(0)
     expect(told(packet).rcode).toBe('REFUSED')
+    const reverse = query('0_2.100.10.in-addr.arpa', 'PTR')
+    reverse[12 + 1 + 1] = '.'.charCodeAt(0)
+    expect(told(reverse)).toMatchObject({ rcode: 'NXDOMAIN', answers: [] })
   })
 })
 
@@ -382,4 +387,10 @@ function patch(packet: Buffer, at: number, bytes: readonly number[]): Buffer {
   const changed = Buffer.from(packet)
   changed.set(bytes, at)
   return changed
+}
+
+/** A question whose one label begins with this byte, and is as long as it says. */
+function labelled(length: number): Buffer {
+  const header = query('a', 'A').subarray(0, 12)
+  return Buffer.concat([header, Buffer.of(length), Buffer.alloc(length, 'x'), Buffer.of(0, 0, 1, 0, 1)])
 }
