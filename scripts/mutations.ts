@@ -19,6 +19,8 @@ import { MUTATIONS, type Mutation } from './mutations-list.ts'
 import { ROOT } from './run.ts'
 
 const COPIES = 2
+/** Of all the files at once, and of one of them. */
+const ALL_TIMEOUT_MS = 1_800_000
 const TEST_TIMEOUT_MS = 300_000
 
 type Outcome = 'caught' | 'SURVIVED' | 'BROKEN'
@@ -34,7 +36,7 @@ async function main(): Promise<number> {
   const copies = Array.from({ length: COPIES }, (_, index) => copyTree(join(folder, String(index))))
   const [copy = ''] = copies
   const tests = [...new Set(mutations.map(({ test }) => test))]
-  const asItIs = await runTests(copy, ['--project', 'gateway', '--project', 'host'], tests)
+  const asItIs = await runTests(copy, ['--project', 'gateway', '--project', 'host'], tests, ALL_TIMEOUT_MS)
   if (asItIs.failed > 0 || asItIs.passed === 0) {
     process.stdout.write(`without any mutation ${asItIs.passed} tests pass and ${asItIs.failed} fail\n`)
     return 1
@@ -93,6 +95,7 @@ function runTests(
   copy: string,
   selected: readonly string[],
   tests: readonly string[],
+  timeout = TEST_TIMEOUT_MS,
 ): Promise<{ passed: number; failed: number }> {
   const report = join(copy, 'mutation-report.json')
   rmSync(report, { force: true })
@@ -109,7 +112,7 @@ function runTests(
     const child = spawn(join(ROOT, 'node_modules/.bin/vitest'), args, {
       cwd: copy,
       stdio: 'ignore',
-      timeout: TEST_TIMEOUT_MS,
+      timeout,
       env: {
         ...process.env,
         PATH: `${ROOT}node_modules/.bin:${process.env['PATH']}`,
