@@ -14,6 +14,11 @@ export class GatewayKeys {
     this.#save = save
   }
 
+  /** The key in force, and a successor if one was announced. */
+  get accepted(): readonly GatewayKey[] {
+    return this.#accepted
+  }
+
   /** Whether the gateway signed this. A successor it announces is accepted from then on; a key that has followed ends the one before. */
   async verify(proof: GatewayProof, transcript: Uint8Array): Promise<boolean> {
     const keys = await verifyGateway(proof, transcript, this.#accepted)

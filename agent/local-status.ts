@@ -38,16 +38,28 @@ const Mesh = z.object({
   names: Names.nullable(),
 })
 
+const Problem = z.object({ code: z.string(), message: z.string(), fix: z.string().nullable() })
+
+/** What this node has seen of the audit trail, as its witness. */
+const Audit = z.object({
+  /** Of the newest checkpoint that it believes; null before the first. */
+  entries: z.int().nullable(),
+  at: z.iso.datetime().nullable(),
+  problem: Problem.nullable(),
+})
+
 export const AgentStatus = z.object({
   id: z.string(),
   name: z.string(),
   session: z.enum(['connected', 'connecting', 'offline', 'quarantined', 'stopped']),
   /** Since when it is connected, or since when it is not. Null if no agent runs. */
   since: z.iso.datetime().nullable(),
-  problem: z.object({ code: z.string(), message: z.string(), fix: z.string().nullable() }).nullable(),
+  problem: Problem.nullable(),
   gateway: z.string(),
   ipv4: z.string(),
   ipv6: z.string(),
+  /** Null if no agent runs. */
+  audit: Audit.nullable(),
   /** Both null without a mesh; no interface while the node is in quarantine. */
   interface: z.string().nullable(),
   mesh: Mesh.nullable(),

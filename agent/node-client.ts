@@ -74,6 +74,22 @@ export class NodeClient {
     return openReceived(asked, reply.items, { fleet, request: jti, sealing: keys.sealing })
   }
 
+  /** What the gateway has at that path for this node, signed by it; its refusals too. */
+  async get(path: string): Promise<Answer> {
+    const { clock, keys, connection, gatewayKeys } = this.#options
+    const { answer } = await sendSigned(clock, async (now) => {
+      const { headers, jwt } = await this.#prove(keys.identity, 'GET', path, NOTHING, now)
+      const received = await authenticate(
+        await connection.request({ method: 'GET', path, headers }),
+        jwt,
+        gatewayKeys,
+      )
+      if (!received.ok) throw received.error
+      return { answer: received.value }
+    })
+    return answer
+  }
+
   /** Headers for a session upgrade, and the `jti` that names the session from then on. */
   upgradeProof(path: string): Promise<Proof> {
     return this.#prove(this.#options.keys.identity, 'GET', path, NOTHING, this.#options.clock.now())

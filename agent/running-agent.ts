@@ -1,5 +1,6 @@
 /** The running agent: its session with the gateway, and what feeds on it. Each part works on when another is away. */
 import type { SecretName } from '../protocol/ids.ts'
+import { AuditWitness, type WitnessStatus } from './audit-witness.ts'
 import type { Clock } from './clock.ts'
 import { rotateIdentity } from './identity-rotation.ts'
 import type { JoinedNode } from './joined-node.ts'
@@ -28,6 +29,7 @@ export class RunningAgent {
   readonly #supervisor: SessionSupervisor
   readonly #reporter: TelemetryReporter
   readonly #secretWatchers = new SecretWatchers()
+  readonly #witness: AuditWitness
   #rotation: Promise<void> | undefined
 
   constructor(options: Options) {
@@ -39,6 +41,14 @@ export class RunningAgent {
       log,
       sample: () => ({ ...host.sample(), ...(mesh && { mesh: mesh.reachability }) }),
       send: (n, telemetry) => this.#supervisor.send({ type: 'telemetry', n, telemetry }),
+    })
+    this.#witness = new AuditWitness({
+      directory: node.directory,
+      fleet: node.state.node.fleet,
+      keys: () => node.gatewayKeys.accepted,
+      get: (path) => node.client.get(path),
+      clock,
+      log,
     })
     this.#supervisor = new SessionSupervisor({
       clock,
@@ -60,10 +70,12 @@ export class RunningAgent {
         this.#reporter.start(settings.telemetryMs)
         mesh?.connected((frame) => this.#supervisor.send(frame))
         this.#secretWatchers.checkAll()
+        this.#witness.connected()
       },
       onFrame: (frame) => this.#receive(frame),
       onLost: () => {
         this.#reporter.stop()
+        this.#witness.disconnected()
         mesh?.disconnected()
       },
       onQuarantined: () => {
@@ -109,6 +121,7 @@ export class RunningAgent {
       gateway: node.state.gateway.url,
       ipv4,
       ipv6,
+      audit: auditStatus(this.#witness.status),
       ...(await meshStatus(mesh)),
     }
   }
@@ -143,6 +156,13 @@ export class RunningAgent {
     })
   }
 }
+
+const auditStatus = ({ entries, at, problem }: WitnessStatus): AgentStatus['audit'] => ({
+  entries,
+  at: at === null ? null : new Date(at).toISOString(),
+  problem:
+    problem === undefined ? null : { code: problem.code, message: problem.message, fix: problem.fix ?? null },
+})
 
 const HELD = 'taken away while this node is in quarantine'
 

@@ -110,6 +110,10 @@ export const MAX_KNOWN_BYTES = 32 * 1024 * 1024
 export const REWRAP_BATCH = 100
 /** A move that was cut short goes on after this long. */
 export const REWRAP_RETRY_MS = 10_000
+/** An agent looks whether the audit trail goes on as it was: within this time after a session begins, so that a herd does not ask at once … */
+export const WITNESS_SPREAD_MS = 60_000
+/** … and then about as often as this. */
+export const WITNESS_INTERVAL_MS = 60 * 60_000
 /** Largest entry of the audit trail: a bundle of the tile format frames it with two bytes. */
 export const MAX_AUDIT_ENTRY_BYTES = 65_535
 /** Entries that one page of a filtered listing looks at: some 20 ms of the one object that everything is recorded by. */

@@ -32,6 +32,7 @@ const stopped = ({ node, gateway }: NodeState): AgentStatus => ({
   gateway: gateway.url,
   ipv4: node.ipv4,
   ipv6: node.ipv6,
+  audit: null,
   interface: null,
   mesh: null,
   peers: [],
@@ -48,6 +49,7 @@ function describe(status: AgentStatus, now: Date): string {
     ['addresses', `${status.ipv4}, ${status.ipv6}`],
     ['interface', describeInterface(status)],
     ['names', describeNames(status)],
+    ...auditRows(status, now),
   ] as const
   const facts = rows.map(([name = '', value = '']) => `${name.padEnd(12)}${value}\n`).join('')
   return status.peers.length === 0 ? facts : `${facts}\n${peerTable(status.peers, now)}`
@@ -57,6 +59,13 @@ function problemRows({ problem }: AgentStatus): [string, string][] {
   if (problem === null) return []
   const what: [string, string] = ['problem', `${problem.message} (${problem.code})`]
   return problem.fix === null ? [what] : [what, ['fix', problem.fix]]
+}
+
+function auditRows({ audit }: AgentStatus, now: Date): [string, string][] {
+  if (audit === null || (audit.entries === null && audit.problem === null)) return []
+  if (audit.problem !== null) return [['audit', `${audit.problem.message} (${audit.problem.code})`]]
+  const seen = audit.at === null ? '' : `, seen ${ago(new Date(audit.at), now)}`
+  return [['audit', `a trail of ${audit.entries} entries${seen}`]]
 }
 
 function describeInterface({ interface: name, mesh }: AgentStatus): string {

@@ -52,6 +52,7 @@ describe('clawnode run', () => {
       gateway: gateway.url,
       ipv4: node?.ipv4,
       ipv6: node?.ipv6,
+      audit: { entries: null, at: null, problem: null },
       interface: null,
       mesh: null,
       peers: [],
