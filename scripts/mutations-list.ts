@@ -1,5 +1,6 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
+import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
 
 export interface Mutation {
   readonly name: string
@@ -898,4 +899,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ROLES,
   ...ANSWERS,
   ...NAMES_OF_THE_MESH,
+  ...OWNER_SECRETS,
 ]
