@@ -3,20 +3,12 @@
  * entries. A full one never changes; a partial one is named with its width, and so never changes either.
  */
 import { concat } from './bytes.ts'
-import {
-  completeSubtrees,
-  fold,
-  HASH_BYTES,
-  type LeafRange,
-  type SubtreeName,
-  type TreeHasher,
-  treeHasher,
-} from './merkle.ts'
+import { fold, HASH_BYTES, type SubtreeName, type TreeHasher, treeHasher } from './merkle.ts'
 
 export const TILE_WIDTH = 256
 const TILE_HEIGHT = 8
 /** Longest entry that a bundle can frame. */
-export const MAX_FRAMED_BYTES = 0xffff
+const MAX_FRAMED_BYTES = 0xffff
 
 export interface Tile {
   readonly level: number
@@ -57,7 +49,7 @@ function digitGroups(n: number): string {
 }
 
 /** How many hashes a tree of that size has at a level. */
-export const hashesAt = (level: number, size: number): number => Math.floor(size / TILE_WIDTH ** level)
+const hashesAt = (level: number, size: number): number => Math.floor(size / TILE_WIDTH ** level)
 
 /** The tiles of a level for a tree of that size, the partial one last. */
 export function* tilesAt(level: number, size: number): Generator<Tile> {
@@ -72,10 +64,6 @@ export function tileOf({ height, index }: SubtreeName, size: number): Tile {
   const n = Math.floor((index * 2 ** (height % TILE_HEIGHT)) / TILE_WIDTH)
   return { level, n, width: Math.min(TILE_WIDTH, hashesAt(level, size) - n * TILE_WIDTH) }
 }
-
-/** The tiles from which a range is read, as a tree of that size has them. */
-export const tilesOf = (range: LeafRange, size: number): Tile[] =>
-  completeSubtrees(range).map((name) => tileOf(name, size))
 
 /** @throws RangeError if the tile does not hold it. */
 export function subtreeInTile(

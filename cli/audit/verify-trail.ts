@@ -63,7 +63,7 @@ export async function verifyTrail(trail: AuditTrail, options: VerifyTrailOptions
   return { checkpoint, continued: known.length, unread: verified.value.unread, checks }
 }
 
-export const filesOf = (files: LogFiles, archive: string | undefined): LogFiles =>
+const filesOf = (files: LogFiles, archive: string | undefined): LogFiles =>
   archive === undefined ? files : eitherOf(files, new LogDirectory(archive))
 
 /** Of what is remembered, before it is replaced. */

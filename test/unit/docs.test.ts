@@ -25,7 +25,11 @@ describe('docs/protocol.md', () => {
   })
 
   test('error codes, with status and title, and whether anything sends them', () => {
-    const gateway = sourcesIn('worker', 'durable-objects', 'secrets').join('\n')
+    const sources = [
+      ...sourcesIn('worker', 'durable-objects', 'secrets'),
+      readText('protocol/secret-policy.ts'),
+    ]
+    const gateway = sources.join('\n')
     const documented = rows(section(PROTOCOL, '## Errors')).map(([name, status, title]) => [
       code(name),
       `${status} ${title}`,
