@@ -8,8 +8,8 @@ import { listenToAgent } from './secret-notices.ts'
 
 /** Each look is a request, and an entry in the audit trail. */
 const POLL_MS = 60_000
-/** An agent that is being updated is back within seconds. */
-const RETURN_MS = 1_000
+/** An agent that is being updated is back within seconds, and to look for its socket costs nothing. */
+const LOOK_MS = 1_000
 
 interface Options {
   /** The node's state directory. */
@@ -42,6 +42,7 @@ export class ChangeWatch {
   async #run(): Promise<void> {
     const { directory, names, clock, onChange } = this.#options
     const { signal } = this.#stopped
+    let due = this.#nextPoll()
     for (let isFirst = true; !signal.aborted; isFirst = false) {
       const onOpen = () => {
         this.#begun.resolve(true)
@@ -49,10 +50,17 @@ export class ChangeWatch {
       }
       const wasThere = await listenToAgent(directory, names, { onOpen, onNotice: onChange }, signal)
       this.#begun.resolve(wasThere)
+      if (wasThere) due = this.#nextPoll()
       // Spread, because what has ended one agent may have ended many.
-      const pause = wasThere ? RETURN_MS * (0.5 + clock.random()) : POLL_MS * (0.9 + 0.2 * clock.random())
-      await sleep(clock, pause, signal)
-      if (!wasThere && !signal.aborted) onChange()
+      await sleep(clock, LOOK_MS * (0.5 + clock.random()), signal)
+      if (signal.aborted || clock.elapsed() < due) continue
+      onChange()
+      due = this.#nextPoll()
     }
+  }
+
+  #nextPoll(): number {
+    const { clock } = this.#options
+    return clock.elapsed() + POLL_MS * (0.9 + 0.2 * clock.random())
   }
 }

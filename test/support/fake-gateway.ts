@@ -84,6 +84,7 @@ export class FakeGateway {
   readonly #proofs = new FakeProofs()
   readonly #sealing = new Map<string, SealingKey>()
   readonly #sessions: FakeSession[] = []
+  readonly #lookers = new Set<() => void>()
   #wanted: ((session: FakeSession) => void)[] = []
 
   private constructor({ ca, cert, key }: Credentials, signer: GatewaySigner) {
@@ -158,6 +159,19 @@ export class FakeGateway {
     })
   }
 
+  /** Resolves once this was requested so often. */
+  requested(route: string, times: number): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.requests.filter((request) => request === route).length < times) return
+        this.#lookers.delete(look)
+        resolve()
+      }
+      this.#lookers.add(look)
+      look()
+    })
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets.clients) socket.terminate()
     this.#server.closeAllConnections()
@@ -165,10 +179,15 @@ export class FakeGateway {
     await once(this.#server, 'close')
   }
 
+  #noteRequest(request: string): void {
+    this.requests.push(request)
+    for (const look of this.#lookers) look()
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readBody(request)
     const route = `${request.method} ${request.url}`
-    this.requests.push(route)
+    this.#noteRequest(route)
     const answer = await this.#answer(route, request, body)
     if (answer === undefined) response.destroy()
     else sendAnswer(response, await this.#signed(answer, request))
@@ -253,7 +272,7 @@ export class FakeGateway {
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    this.requests.push(`${request.method} ${request.url}`)
+    this.#noteRequest(`${request.method} ${request.url}`)
     const proof = await this.#proofs.verify(this.#proven(request, new Uint8Array()), this.identities)
     const code = this.refusal?.code ?? (proof.ok ? undefined : proof.error)
     if (code !== undefined || !proof.ok) {
