@@ -48,7 +48,7 @@ export interface Enrolment {
   readonly seal: SealingKey
   readonly agent: string
   readonly tags: Tags
-  /** Index of the audit entry that says these keys. */
+  /** Index of the audit entry that says these keys and this name. */
   readonly entry: number
 }
 
@@ -128,7 +128,10 @@ export class Fleet extends DurableObject<Env> {
   /** Idempotent: the same keys again give the same node. */
   async enrol(enrolment: Enrolment): Promise<Result<EnrolledNode, Refusal>> {
     const id = (await this.nodeOfKey(enrolment.identity))?.id ?? (await nodeIdOf(enrolment.identity))
-    return this.#sql.transaction(() => this.#enrol(id, enrolment))
+    const enrolled = this.#sql.transaction(() => this.#enrol(id, enrolment))
+    // One that was given another name than it wanted needs an entry that says so.
+    if (this.#row(id)?.key_entry === null) await this.#keyEntries.missing()
+    return enrolled
   }
 
   nodeByName(name: NodeName): NodeRecord | undefined {
@@ -300,11 +303,12 @@ export class Fleet extends DurableObject<Env> {
     const range = parseIpv4Range(this.env.FLEET_CIDR)
     const ipv4 = range && leaseAddress(this.#sql, range, id, now)
     if (ipv4 === undefined) return err(refusal('E_POOL_EXHAUSTED'))
+    const name = this.#freeName(enrolment.name, id)
     this.#sql.run(
       `INSERT INTO nodes (id, name, identity_key, wg_key, sealing_key, ipv4, tags, agent, created_at, key_entry)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
-      this.#freeName(enrolment.name, id),
+      name,
       enrolment.identity,
       enrolment.wg,
       enrolment.seal,
@@ -312,7 +316,7 @@ export class Fleet extends DurableObject<Env> {
       JSON.stringify(enrolment.tags),
       enrolment.agent,
       now,
-      enrolment.entry,
+      name === enrolment.name ? enrolment.entry : null,
     )
     const row = this.#row(id)
     if (row === undefined) throw new Error('an enrolled node has no row')

@@ -1,6 +1,6 @@
 /**
- * Nodes that enrolled with the first release have no audit entry that says their keys, and others had one that is archived by now, which nobody
- * who seals to them could ask for: the sweep gives them one, some at a time.
+ * Nodes that enrolled with the first release have no audit entry that says their keys, others got another name than theirs says, or had one that
+ * is archived by now, which nobody who seals to them could ask for: they are given one, some at a time.
  */
 import type { AuditEvent } from '../protocol/audit.ts'
 import { nodeKeyDetail } from '../protocol/node-key-entry.ts'
@@ -23,6 +23,11 @@ export class KeyEntries {
   /** Entries below this have left the gateway. */
   async renew(below: number): Promise<void> {
     this.#sql.run('UPDATE nodes SET key_entry = NULL WHERE key_entry < ?', below)
+    await this.missing()
+  }
+
+  /** A node has none now. What fails here is done by the sweep. */
+  async missing(): Promise<void> {
     this.#isComplete = false
     await this.addMissing()
   }

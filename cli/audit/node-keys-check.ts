@@ -8,10 +8,13 @@ export const nodeKeysCheck = (nodes: () => Promise<readonly NodeItem[]>): AuditC
   name: 'node keys',
   wants: (action) => NODE_KEY_ACTIONS.has(action),
   async problems(entries, log) {
-    const newest = newestByTarget(entries)
+    const said = {
+      newest: newestByTarget(entries),
+      byIndex: new Map(entries.map((entry) => [entry.seq, entry])),
+    }
     const problems: string[] = []
     for (const node of await nodes()) {
-      const wrong = await problemOf(node, newest, log)
+      const wrong = await problemOf(node, said, log)
       if (wrong !== undefined) problems.push(`node ${node.name} (${node.id}): ${wrong}`)
     }
     return problems
@@ -31,15 +34,21 @@ function newestByTarget(entries: readonly AuditItem[]): ReadonlyMap<string, Audi
   return newest
 }
 
+interface SaidKeys {
+  readonly newest: ReadonlyMap<string, AuditItem>
+  readonly byIndex: ReadonlyMap<number, AuditItem>
+}
+
 async function problemOf(
   node: NodeItem,
-  newest: ReadonlyMap<string, AuditItem>,
+  { newest, byIndex }: SaidKeys,
   log: ProvenLog,
 ): Promise<string | undefined> {
-  const { id, entry: index, keys } = node
+  const { id, name, entry: index, keys } = node
   if (index === null) return 'no entry says its keys; the gateway writes one within a minute of its start'
-  const entry = await log.entry(index)
+  const entry = byIndex.get(index) ?? (await log.entry(index))
   if (!saysKeys(entry, { id, ...keys })) return `entry ${index} does not say the keys it has`
+  if (entry.detail?.['name'] !== name) return `entry ${index} says them of a node of another name`
   const last = index < log.size ? newest.get(`node:${id}`) : entry
   if (last !== undefined && !saysKeys(last, { id, ...keys }))
     return `entry ${last.seq} says other keys than the registry`

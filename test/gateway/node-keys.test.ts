@@ -61,6 +61,15 @@ describe('the entry of a node', () => {
     expect(saysKeys(await entryOf(before), { id: after.id, ...after.keys })).toBe(false)
   })
 
+  it('says the name that the node was given, where another had the one it wanted', async () => {
+    await enrolled('keys-taken')
+    const { reply } = await enrolled('keys-taken')
+    expect(reply.name).toMatch(/^keys-taken-[a-z2-7]{4}$/)
+    const second = await show(reply.name)
+    expect(await entryOf(second)).toMatchObject({ action: 'node.keys', detail: { name: reply.name } })
+    expect(await saidKeys(second)).toBe(true)
+  })
+
   it('comes with the recipients of a secret', async () => {
     await enrolled('keys-three')
     const reply = await admin(
