@@ -1,7 +1,9 @@
 /** A command whose secrets change while it runs: started anew, told by a signal, or left alone. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { utf8 } from '../../crypto/bytes.ts'
 import { SecretName } from '../../protocol/ids.ts'
 import { Clawnode } from '../support/clawnode.ts'
@@ -9,8 +11,11 @@ import type { FakeGateway } from '../support/fake-gateway.ts'
 import type { FakeSession } from '../support/fake-session.ts'
 import { memoryDirectory } from '../support/memory-directory.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
+import { hasTerminal } from '../support/terminal.ts'
 import { joinedDirectory } from './joined-directory.ts'
 import { startGateway } from './start-gateway.ts'
+
+const ENTRY = join(import.meta.dirname, '../../agent/main.ts')
 
 let gateway: FakeGateway
 let directory: string
@@ -226,6 +231,41 @@ describe('with an agent that runs', () => {
     job.child.kill('SIGTERM')
     await job.ended
     expect(job.stdout).toBe('has first\ntold to end\n')
+  })
+
+  test.skipIf(!hasTerminal)('nor at a terminal, where somebody may be typing', async () => {
+    const { session } = await startAgent()
+    const words = [
+      process.execPath,
+      ENTRY,
+      'exec',
+      '--dir',
+      directory,
+      '--secret',
+      'P=password',
+      ...NODE(SAY),
+    ]
+    const command = words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
+    const terminal = spawn('script', ['-qefc', `exec ${command}`, '/dev/null'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => void terminal.kill('SIGKILL'))
+    let shown = ''
+    const first = new Promise<void>((resolve) => {
+      terminal.stdout.on('data', (chunk) => {
+        shown += chunk
+        if (shown.includes('has first')) resolve()
+      })
+    })
+    const watching = exec('--secret', 'P=password', ...NODE(SAY))
+    await Promise.all([first, watching.prints('has first')])
+    set('password', 'second', 2)
+    push(session, 'password', 2)
+    await watching.prints('has second')
+    expect(shown).toBe('has first\r\n')
+    // Ctrl-C ends what runs in the terminal.
+    terminal.stdin.write('\u0003')
+    await once(terminal, 'close')
   })
 
   test('a version that was asked for by number stays', async () => {
