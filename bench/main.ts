@@ -1,5 +1,6 @@
-/** `npm run bench -- [fleet|secrets] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--json]` */
+/** `npm run bench -- [fleet|secrets|audit] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--entries N] [--json]` */
 import { parseArgs } from 'node:util'
+import { benchAudit } from './audit.ts'
 import { benchFleet } from './fleet.ts'
 import { type Figure, printReport } from './report.ts'
 import { benchSecrets } from './secrets.ts'
@@ -10,14 +11,19 @@ const { values, positionals } = parseArgs({
     nodes: { type: 'string', default: '1000' },
     'mesh-nodes': { type: 'string' },
     idle: { type: 'string', default: '60' },
+    entries: { type: 'string', default: '1000000' },
     json: { type: 'boolean', default: false },
   },
 })
 const nodes = Number(values.nodes)
 const meshNodes = Math.min(nodes, Number(values['mesh-nodes'] ?? 1000))
 const idleSeconds = Number(values.idle)
-if (![nodes, meshNodes, idleSeconds].every((value) => Number.isInteger(value) && value >= 0) || nodes < 1) {
-  process.stderr.write('--nodes, --mesh-nodes and --idle take whole numbers\n')
+const entries = Number(values.entries)
+if (
+  ![nodes, meshNodes, idleSeconds, entries].every((value) => Number.isInteger(value) && value >= 0) ||
+  nodes < 1
+) {
+  process.stderr.write('--nodes, --mesh-nodes, --idle and --entries take whole numbers\n')
   process.exit(2)
 }
 const log = (line: string): void => {
@@ -35,6 +41,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     run: () => benchFleet({ nodes, meshNodes, idleSeconds }, log),
   },
   secrets: { title: `secrets, ${nodes} nodes`, run: () => benchSecrets(nodes, log) },
+  audit: { title: `the audit trail, ${entries} entries`, run: () => benchAudit(entries, log) },
 }
 
 const chosen = positionals.length === 0 ? ['fleet'] : positionals
