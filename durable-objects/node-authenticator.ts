@@ -10,6 +10,8 @@ import type { ReplayCache } from './replay-cache.ts'
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */
 const KEEP_MS = 60_000
 
+export type ProofUse = 'once' | 'read'
+
 interface KnownNode {
   readonly record: NodeRecord
   readonly key: CryptoKey
@@ -28,10 +30,12 @@ export class NodeAuthenticator {
     this.#load = load
   }
 
+  /** @param use `read`: the proof may come again, and costs no row, because its answer is the same and tells nobody more. */
   async authenticate(
     jwt: string,
     request: ProvenRequest,
     origins: ReadonlySet<string>,
+    use: ProofUse,
   ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
     const claimed = claimedNode(jwt)
     if (!claimed.ok) return claimed
@@ -41,8 +45,11 @@ export class NodeAuthenticator {
     if (!proof.ok) return proof
     if (node.record.removed) return err(refusal('E_NODE_REMOVED'))
     if (node.record.quarantine !== undefined) return err(refusal('E_NODE_QUARANTINED'))
-    if (!this.#replays.admit(proof.value.jti, goneAt(proof.value), Date.now()))
-      return err(refusal('E_PROOF_REPLAYED'))
+    const isNew =
+      use === 'once'
+        ? this.#replays.admit(proof.value.jti, goneAt(proof.value), Date.now())
+        : !this.#replays.hasSeen(proof.value.jti)
+    if (!isNew) return err(refusal('E_PROOF_REPLAYED'))
     return ok({ node: node.record, jti: proof.value.jti })
   }
 

@@ -33,4 +33,9 @@ export class ReplayCache {
     )
     return inserted !== undefined
   }
+
+  /** Whether it was admitted before. Costs no row. */
+  hasSeen(jti: string): boolean {
+    return this.#sql.first('SELECT 1 AS one FROM proofs_seen WHERE jti = ?', jti) !== undefined
+  }
 }

@@ -38,7 +38,7 @@ import type { Fleet, NodeRecord } from './fleet.ts'
 import { readFrame } from './frame-reader.ts'
 import { MeshDelivery } from './mesh-delivery.ts'
 import type { MeshUpdate } from './mesh-log.ts'
-import { NodeAuthenticator } from './node-authenticator.ts'
+import { NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
 import { problemResponse } from './problem.ts'
 import type { ProvenRequest } from './proof.ts'
 import { sawOurCertificate } from './registration.ts'
@@ -68,9 +68,10 @@ export class SessionShard extends DurableObject<Env> {
   async authenticate(
     jwt: string,
     request: ProvenRequest,
+    use: ProofUse = 'once',
   ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
     const { origins } = await readConfig(this.env)
-    return this.#authenticator.authenticate(jwt, request, origins)
+    return this.#authenticator.authenticate(jwt, request, origins, use)
   }
 
   /** Uses up a proof that crossed the network in clear. @returns whether it was one of this node's. */

@@ -1,6 +1,6 @@
 /** The audit trail over HTTP: for auditors, and for nodes as witnesses. */
 import { runInDurableObject } from 'cloudflare:test'
-import { env } from 'cloudflare:workers'
+import { env, exports } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { fromBase64, toBase64, utf8 } from '../../crypto/bytes.ts'
 import {
@@ -269,6 +269,22 @@ describe('a node', () => {
       expect(await refusalOf(await asNode(node, `/v1/node/audit/${refused}`))).toMatchObject({
         code: 'E_AUDIT_NOT_FOUND',
       })
+  })
+
+  it('asks without a row, again with the same proof, but not with one that is burned', async () => {
+    const node = await enrolled('thrifty')
+    const path = '/v1/node/audit/checkpoint'
+    await asNode(node, path)
+    const rows = async (): Promise<number> => (await log().counters()).counters.rows_written
+    const before = await rows()
+    const { jwt } = await node.proof('GET', path)
+    const ask = (): Promise<Response> => call(path, { headers: { authorization: `Claw ${jwt}` } })
+    expect([(await ask()).status, (await ask()).status]).toEqual([200, 200])
+    expect(await rows()).toBe(before)
+    await exports.default.fetch(
+      new Request(`http://gateway.test${path}`, { headers: { authorization: `Claw ${jwt}` } }),
+    )
+    expect(await refusalOf(await ask())).toEqual({ status: 401, code: 'E_PROOF_REPLAYED' })
   })
 
   it('has no business with the trail itself', async () => {

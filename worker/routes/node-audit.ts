@@ -1,13 +1,16 @@
-/** /v1/node/audit: what a node needs in order to be a witness of the audit trail. Hashes only: what entries say is not for nodes. */
+/**
+ * /v1/node/audit: what a node needs in order to be a witness of the audit trail. Hashes only: what entries say is not for nodes. Every node asks
+ * every hour, so that asking must cost no row.
+ */
 import { Hono } from 'hono'
 import { type GatewayEnv, RefusedError } from '../context.ts'
-import { requireNode } from '../middleware/require-node.ts'
+import { requireReadingNode } from '../middleware/require-node.ts'
 import { askedTile, sendCheckpoint, sendConsistency, sendTile } from './audit-tree.ts'
 
 const PREFIX = '/v1/node/audit/'
 
 export const nodeAuditRoutes = new Hono<GatewayEnv>()
-  .use(requireNode)
+  .use(requireReadingNode)
   .get('/checkpoint', sendCheckpoint)
   .get('/consistency', sendConsistency)
   .get('/tile/*', (c) => {
