@@ -8,11 +8,11 @@ import type { Checkpoint } from '../crypto/checkpoint.ts'
 import { checkContinues, noteKeys, openCheckpoint, readKeptCheckpoint } from '../host/audit-checkpoint.ts'
 import { createPrivateFile, readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { AuditProofReply, auditOrigin } from '../protocol/audit.ts'
+import { AuditContinuationReply, auditOrigin } from '../protocol/audit.ts'
 import type { FleetId, GatewayKey } from '../protocol/ids.ts'
 import { WITNESS_INTERVAL_MS, WITNESS_SPREAD_MS } from '../protocol/limits.ts'
 import type { Clock, Timer } from './clock.ts'
-import { type Answer, bytesOf, parseAnswer } from './gateway-answer.ts'
+import { type Answer, parseAnswer } from './gateway-answer.ts'
 import type { Log } from './log.ts'
 
 /** A signed note, as the gateway sent it. */
@@ -20,7 +20,7 @@ export const CHECKPOINT_FILE = 'audit-checkpoint'
 /** The one that contradicts it: the two together are the proof. */
 export const REFUSED_FILE = 'audit-checkpoint.refused'
 
-const PATH = '/v1/node/audit'
+const PATH = '/v1/node/audit/continuation'
 
 interface Options {
   readonly directory: string
@@ -112,16 +112,15 @@ export class AuditWitness {
 
   async #follow(): Promise<Checkpoint> {
     const { fleet, keys, get } = this.#options
-    const note = new TextDecoder().decode(bytesOf(await get(`${PATH}/checkpoint`)))
+    const known = this.#known()
+    const answer = await get(`${PATH}?from=${known?.checkpoint.size ?? 0}`)
+    const { checkpoint: note, proof } = parseAnswer(AuditContinuationReply, answer)
     const origin = auditOrigin(fleet)
     const opened = await openCheckpoint(note, origin, noteKeys(origin, keys()))
     if (!opened.ok) throw opened.error
-    const known = this.#known()
     if (known?.note === note) return opened.value
     if (known !== undefined) {
-      const continues = await checkContinues(known.checkpoint, opened.value, (from, to) =>
-        this.#proof(from, to),
-      )
+      const continues = await checkContinues(known.checkpoint, opened.value, async () => proof?.map(hashOf))
       if (!continues.ok) {
         this.#keepRefused(note)
         throw continues.error
@@ -129,17 +128,6 @@ export class AuditWitness {
     }
     writePrivateFile(this.#path, note)
     return opened.value
-  }
-
-  async #proof(from: number, to: number): Promise<readonly Uint8Array[] | undefined> {
-    const answer = await this.#options.get(`${PATH}/consistency?from=${from}&to=${to}`)
-    try {
-      return parseAnswer(AuditProofReply, answer).proof.map((hash) => fromBase64(hash) ?? new Uint8Array())
-    } catch (error) {
-      // It has just named a size beyond both.
-      if (error instanceof UserError && error.code === 'E_AUDIT_NOT_FOUND') return undefined
-      throw error
-    }
   }
 
   #known(): { readonly note: string; readonly checkpoint: Checkpoint } | undefined {
@@ -164,6 +152,8 @@ const ALARMING: ReadonlySet<string> = new Set([
   'E_AUDIT_SIGNATURE',
   'E_STATE_INVALID',
 ])
+
+const hashOf = (text: string): Uint8Array => fromBase64(text) ?? new Uint8Array()
 
 const unreadable = (path: string): UserError =>
   new UserError({

@@ -66,12 +66,6 @@ export function parseAnswer<T>(schema: z.ZodType<T>, answer: Answer): T {
   throw answer.status < 300 ? unexpected('its reply has an unknown form') : refused(answer)
 }
 
-/** The body of a success. @throws UserError with the gateway's own code if it refused. */
-export function bytesOf(answer: Answer): Uint8Array {
-  if (answer.status >= 300) throw refused(answer)
-  return answer.body
-}
-
 function refused({ status, body }: Answer): UserError {
   const problem = parseProblem(body)
   return problem === undefined ? unexpected(`status ${status} without a reason`) : problemToUserError(problem)

@@ -7,7 +7,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { equalBytes } from '@noble/ciphers/utils.js'
 import { fromBase64, toBase64 } from '../crypto/bytes.ts'
 import { type Bundle, TILE_WIDTH, type Tile } from '../crypto/merkle-tiles.ts'
-import type { AuditArchiveBody, AuditEvent, AuditFilter } from '../protocol/audit.ts'
+import type { AuditArchiveBody, AuditContinuationReply, AuditEvent, AuditFilter } from '../protocol/audit.ts'
 import { encodeEntry } from '../protocol/audit-entry.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import { AUDIT_REMOVE_BATCH } from '../protocol/limits.ts'
@@ -151,6 +151,13 @@ export class AuditLog extends DurableObject<Env> {
   /** The newest, signed. What it says is durable before it leaves. */
   checkpoint(): Promise<string> {
     return this.#signer.checkpoint(this.#tree.head())
+  }
+
+  /** The newest checkpoint with the proof that the log of `from` entries is its beginning. */
+  async continuation(from: number): Promise<AuditContinuationReply> {
+    const head = this.#tree.head()
+    const proof = this.#tree.consistency(from, head.size)?.map(toBase64) ?? null
+    return { checkpoint: await this.#signer.checkpoint(head), proof }
   }
 
   inclusion(index: number, size: number): Result<string[], Refusal> {

@@ -87,6 +87,13 @@ export type AuditEntryReply = z.infer<typeof AuditEntryReply>
 export const AuditProofReply = z.object({ proof: z.array(z.string()).max(128) })
 export type AuditProofReply = z.infer<typeof AuditProofReply>
 
+/** GET /v1/node/audit/continuation: all that a witness asks for. No proof if the log is not as long as the asker's. */
+export const AuditContinuationReply = z.object({
+  checkpoint: z.string(),
+  proof: z.array(z.string()).max(128).nullable(),
+})
+export type AuditContinuationReply = z.infer<typeof AuditContinuationReply>
+
 /** GET /v1/audit/key: the key that signs checkpoints, and its announced successor, over the origin (crypto/gateway-proof.ts). */
 export const AuditKeyReply = z.object({ origin: z.string(), gateway: GatewayProof })
 export type AuditKeyReply = z.infer<typeof AuditKeyReply>

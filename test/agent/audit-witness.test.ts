@@ -48,24 +48,23 @@ beforeEach(async () => {
   served = { tree: HONEST, size: 10, origin: `clawbernetes.${FLEET}/audit` }
 })
 
-const answer = (status: number, body: string): Answer => ({ status, body: Buffer.from(body) })
-
 async function get(path: string): Promise<Answer> {
   asked.push(path)
   if (outage !== undefined) throw outage
-  if (path === '/v1/node/audit/checkpoint')
-    return answer(200, await signer.note(served.tree.head(served.size), served.origin))
-  const [, from, to] = /^\/v1\/node\/audit\/consistency\?from=(\d+)&to=(\d+)$/.exec(path) ?? []
-  const proof = readProof(consistencyRanges(Number(from), Number(to)), served.tree.read)
-  return answer(200, JSON.stringify({ proof: proof.map(toBase64) }))
+  const [, from] = /^\/v1\/node\/audit\/continuation\?from=(\d+)$/.exec(path) ?? []
+  const { tree, size } = served
+  const proof =
+    Number(from) > size ? null : readProof(consistencyRanges(Number(from), size), tree.read).map(toBase64)
+  const checkpoint = await signer.note(tree.head(size), served.origin)
+  return { status: 200, body: Buffer.from(JSON.stringify({ checkpoint, proof })) }
 }
 
-const witness = (keys = () => [keyOf(signer)]): AuditWitness =>
+const witness = (keys = () => [keyOf(signer)], answer = get): AuditWitness =>
   new AuditWitness({
     directory,
     fleet: FLEET,
     keys,
-    get,
+    get: answer,
     clock,
     log: createLog({ level: 'info', write: (line) => lines.push(line), now: () => clock.now() }),
   })
@@ -84,12 +83,12 @@ describe('a trail that goes on', () => {
     const { ino } = statSync(join(directory, CHECKPOINT_FILE))
     await one.check()
     expect(statSync(join(directory, CHECKPOINT_FILE)).ino).toBe(ino)
-    expect(asked).toEqual(['/v1/node/audit/checkpoint', '/v1/node/audit/checkpoint'])
+    expect(asked).toEqual(['/v1/node/audit/continuation?from=0', '/v1/node/audit/continuation?from=10'])
 
     served.size = 33
     await witness().check()
     expect(kept()).toBe(await signer.note(HONEST.head(33)))
-    expect(asked.at(-1)).toBe('/v1/node/audit/consistency?from=10&to=33')
+    expect(asked).toHaveLength(3)
     expect(logged()).toEqual([])
   })
 
@@ -166,27 +165,21 @@ describe('a trail that does not go on', () => {
     expect(kept()).toBe(await honest.note(HONEST.head(10)))
   })
 
-  test('because its gateway has no proof, is not believed', async () => {
+  test.each([
+    ['none', null],
+    ['another', ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=']],
+    ['one of no hashes', ['nonsense']],
+  ])('because its gateway has no proof but %s, is not believed', async (_case, proof) => {
     await witness().check()
     served.size = 20
-    const refusing = new AuditWitness({
-      directory,
-      fleet: FLEET,
-      keys: () => [keyOf(signer)],
-      get: (path) =>
-        path.includes('consistency')
-          ? Promise.resolve(
-              answer(
-                404,
-                JSON.stringify({ title: '', status: 404, code: 'E_AUDIT_NOT_FOUND', requestId: '' }),
-              ),
-            )
-          : get(path),
-      clock,
-      log: createLog({ level: 'error', write: (line) => lines.push(line), now: () => clock.now() }),
+    const checkpoint = await signer.note(HONEST.head(20))
+    const without = async (): Promise<Answer> => ({
+      status: 200,
+      body: Buffer.from(JSON.stringify({ checkpoint, proof })),
     })
-    await refusing.check()
-    expect(refusing.status.problem?.code).toBe('E_AUDIT_FORK')
+    const one = witness(undefined, without)
+    await one.check()
+    expect(one.status.problem?.code).toBe('E_AUDIT_FORK')
   })
 
   test('is believed again once it goes on as it was', async () => {

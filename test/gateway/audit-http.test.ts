@@ -17,6 +17,7 @@ import { AUDIT_OBJECT } from '../../durable-objects/call-object.ts'
 import { readConfig } from '../../durable-objects/config.ts'
 import {
   AuditArchiveReply,
+  AuditContinuationReply,
   AuditEntryReply,
   AuditKeyReply,
   AuditList,
@@ -263,6 +264,12 @@ describe('a node', () => {
       (hash) => fromBase64(hash) as Uint8Array,
     )
     expect(verifyConsistency(old, now, proof)).toBe(true)
+    const asked = await asNode(node, `/v1/node/audit/continuation?from=${old.size}`)
+    const continuation = AuditContinuationReply.parse(await asked.json())
+    expect(continuation.proof?.map((hash) => fromBase64(hash))).toEqual(proof)
+    expect(await openCheckpoint(continuation.checkpoint)).toEqual(now)
+    const beyond = await asNode(node, `/v1/node/audit/continuation?from=${now.size + 1}`)
+    expect(AuditContinuationReply.parse(await beyond.json()).proof).toBeNull()
     const tile = await asNode(node, '/v1/node/audit/tile/0/000')
     expect((await bytesOf(tile)).length).toBe(8192)
     for (const refused of ['tile/entries/000', 'tile/0/9', 'tile/9/000'])

@@ -1,6 +1,6 @@
 /** The audit trail as a transparency log: its checkpoint, its tiles (C2SP tlog-tiles), and proofs for those who would rather not make them. */
 import { type Bundle, parseTilePath, TILE_WIDTH, type Tile } from '../../crypto/merkle-tiles.ts'
-import type { AuditProofReply } from '../../protocol/audit.ts'
+import type { AuditContinuationReply, AuditProofReply } from '../../protocol/audit.ts'
 import { callAuditLog } from '../audit.ts'
 import { type GatewayContext, orRefuse, RefusedError } from '../context.ts'
 
@@ -26,6 +26,13 @@ export async function sendConsistency(c: GatewayContext): Promise<Response> {
   const [from, to] = [readNumber(c, 'from'), readNumber(c, 'to')]
   const proof = orRefuse(await callAuditLog(c, (log) => log.consistency(from, to)))
   return c.json({ proof } satisfies AuditProofReply)
+}
+
+/** In one answer, because every node asks for it every hour. */
+export async function sendContinuation(c: GatewayContext): Promise<Response> {
+  const from = readNumber(c, 'from')
+  const reply: AuditContinuationReply = await callAuditLog(c, (log) => log.continuation(from))
+  return c.json({ checkpoint: reply.checkpoint, proof: reply.proof })
 }
 
 export async function sendInclusion(c: GatewayContext): Promise<Response> {

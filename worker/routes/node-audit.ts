@@ -5,12 +5,13 @@
 import { Hono } from 'hono'
 import { type GatewayEnv, RefusedError } from '../context.ts'
 import { requireReadingNode } from '../middleware/require-node.ts'
-import { askedTile, sendCheckpoint, sendConsistency, sendTile } from './audit-tree.ts'
+import { askedTile, sendCheckpoint, sendConsistency, sendContinuation, sendTile } from './audit-tree.ts'
 
 const PREFIX = '/v1/node/audit/'
 
 export const nodeAuditRoutes = new Hono<GatewayEnv>()
   .use(requireReadingNode)
+  .get('/continuation', sendContinuation)
   .get('/checkpoint', sendCheckpoint)
   .get('/consistency', sendConsistency)
   .get('/tile/*', (c) => {
