@@ -1,5 +1,6 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
+import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
 
 export interface Mutation {
@@ -157,12 +158,12 @@ const TRANSPORT: readonly Mutation[] = [
 const KEY_FILES: readonly Mutation[] = [
   mutate(
     'a key file is 0644',
-    ['host/private-file.ts', 'fchmodSync(file, 0o600)', 'fchmodSync(file, 0o644)'],
+    ['host/private-file.ts', 'const PRIVATE = 0o600', 'const PRIVATE = 0o644'],
     FILES,
   ),
   mutate(
     'a key file is wider for a moment',
-    ['host/private-file.ts', 'O_EXCL | O_NOFOLLOW, 0o600)', 'O_EXCL | O_NOFOLLOW, 0o666)'],
+    ['host/private-file.ts', 'O_EXCL | O_NOFOLLOW, PRIVATE)', 'O_EXCL | O_NOFOLLOW, 0o666)'],
     ['host', 'findings/private-file-window.test.ts'],
   ),
   mutate(
@@ -556,8 +557,8 @@ const VALUES: readonly Mutation[] = [
     'an action goes on without its entry',
     [
       'worker/audit.ts',
-      'return callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events))',
-      'return callObject(c.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)).catch(() => ({ first: 0, stamps: [] }))',
+      'return callAuditLog(c, (log) => log.append(events))',
+      'return callAuditLog(c, (log) => log.append(events)).catch(() => ({ first: 0, stamps: [] }))',
     ],
     ['host', 'findings/audit-first.test.ts'],
   ),
@@ -899,5 +900,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ROLES,
   ...ANSWERS,
   ...NAMES_OF_THE_MESH,
+  ...NODE_SECRETS,
   ...OWNER_SECRETS,
 ]

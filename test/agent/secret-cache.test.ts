@@ -183,6 +183,32 @@ describe('does not open', () => {
     expect(found(open({ at: elsewhere, key: keys.another, node: 'm' }))).toBe('corrupt')
   })
 
+  test.each([
+    ['of another node with the same key', { node: 'm' }],
+    ['of another fleet with the same key', { fleet: 'b' }],
+    ['with another key', { key: keys.another }],
+  ])('among those %s', (_, changed) => {
+    keep()
+    const mine = readFileSync(entry())
+    forgetCached(directory, log)
+    open(changed).keep([{ reference: { name }, received: received('its own') }])
+    expect(found(open(changed))).toBe('its own')
+    writeFileSync(entry(), mine)
+    expect(found(open(changed))).toBe('corrupt')
+  })
+
+  test('under the name of another workload', () => {
+    const cache = open()
+    keep(cache)
+    const first = entry()
+    cache.keep([{ reference: { name }, received: received('of the trainer') }], trainer)
+    const second = entries()
+      .map((file) => join(directory, 'secrets-cache', file))
+      .find((path) => path !== first)
+    renameSync(second ?? '', first)
+    expect(found(cache)).toBe('corrupt')
+  })
+
   test('under the name of another', () => {
     const cache = open()
     keep(cache)
