@@ -475,7 +475,22 @@ const KEPT: Readonly<Record<string, Entry>> = {
     proofs: [['findings/audit-first.test.ts', '%s %s does nothing if it cannot be recorded']],
   },
   'I7.4': {
-    open: 'audit Merkle tree, and retention with it, not built yet; the API has no way to change an entry',
+    proofs: [
+      [
+        'unit/audit-tampering.test.ts',
+        'a log that somebody has touched > is found out, more than 10 000 times at random',
+      ],
+      ['e2e/audit.test.ts', 'whoever has the disk > is found out when $what'],
+      [
+        'agent/audit-witness.test.ts',
+        'a trail that does not go on > because it %s, is not believed: the old checkpoint stays, and it is said',
+      ],
+      ['gateway/audit-log.test.ts', 'the tree > has the same root after a restart at any size'],
+      [
+        'gateway/audit-log.test.ts',
+        'an archive > is refused to whoever has another log, and says so before anything goes',
+      ],
+    ],
   },
   'I7.5': {
     proofs: [
@@ -598,7 +613,17 @@ const DEFECTS: Readonly<Record<string, Entry>> = {
   },
   X8: { open: WORKLOADS },
   X9: {
-    open: 'retention of the audit trail comes with its Merkle tree; the other maps are bounded (protocol/limits.ts)',
+    proofs: [
+      [
+        'gateway/audit-log.test.ts',
+        'an archive > takes the entries of full bundles, in parts, and leaves every hash',
+      ],
+      [
+        'cli/audit.test.ts',
+        'an archive is a verified copy; what is pruned is read from there, and from nowhere else',
+      ],
+      ['unit/docs.test.ts', 'docs/protocol.md > limits'],
+    ],
   },
   X10: { open: WORKLOADS },
   X11: { open: WORKLOADS },
