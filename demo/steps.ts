@@ -135,6 +135,9 @@ export function fleetSteps(lab: Lab): readonly Step[] {
         )
         const { sent, lost } = await pinging
         assert.equal(lost, 0, `${lost} of ${sent} packets were lost while the gateway was away`)
+        const job = await a.exec([`PASSWORD=${SECRET}`], ['sh', '-c', 'printf %s "$PASSWORD"'])
+        assert.equal(job.stdout.toString(), value, `the job saw another value: ${job.stderr}`)
+        assert.match(job.stderr, /using the secrets that are kept on this node/)
         await lab.startGateway()
         const { ms } = await online(['alpha', 'bravo', 'charlie'], BACK_WITHIN_MS)
         const after = await lab.nodes()
@@ -148,6 +151,7 @@ export function fleetSteps(lab: Lab): readonly Step[] {
         assert.equal(await lab.clawOutput(['secret', 'get', SECRET]), value)
         return [
           `alpha noticed (${offline.seen.session}), and ${sent} of ${sent} pings to bravo came back meanwhile`,
+          "alpha's job started all the same, with the secret that its node has kept",
           `all three online ${(ms / 1000).toFixed(1)} s after the gateway was back, registry and secret as before`,
         ]
       },
