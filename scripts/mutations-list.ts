@@ -1,4 +1,5 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
+import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
@@ -902,4 +903,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...NAMES_OF_THE_MESH,
   ...NODE_SECRETS,
   ...OWNER_SECRETS,
+  ...AUDIT_TRAIL,
 ]
