@@ -11,6 +11,8 @@ import { auditTrail } from '../audit/trail.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 
 const POLL_MS = 2_000
+/** An index that no log reaches: only where it ends is asked. */
+const BEYOND_ALL = 999_999_999_999_999
 
 export const ls = defineCommand({
   name: 'ls',
@@ -66,9 +68,9 @@ export const tail = defineCommand({
         process.stdout.write(`${options.output === 'json' ? plainJson(entry) : entryLine(entry)}\n`)
     }
     await withGateway(options, async (client) => {
+      let { position: from = 0 } = await client.auditFrom(BEYOND_ALL)
       const newest = await client.audit(lines, filter)
-      print(newest.toReversed())
-      let from = (newest[0]?.seq ?? -1) + 1
+      print(newest.filter(({ seq }) => seq < from).toReversed())
       while (options.once !== true) {
         const { items, position } = await client.auditFrom(from, filter)
         print(items)

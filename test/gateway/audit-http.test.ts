@@ -154,7 +154,11 @@ describe('entries', () => {
       } while (cursor !== undefined)
       return seqs
     }
+    const recorded = async () => (await list('action=audit.list&limit=1000')).items.length
+    const before = await recorded()
     const newest = await follow('action=test.done')
+    // Five pages are one reading, and this count is another.
+    expect((await recorded()) - before).toBe(2)
     expect(newest).toEqual(Array.from({ length: 300 }, (_, index) => 299 - index))
     expect(await follow('from=250&target=test:')).toEqual([
       ...Array.from({ length: 50 }, (_, index) => 250 + index),

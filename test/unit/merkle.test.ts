@@ -24,8 +24,13 @@ it('every leaf of every size has a proof that holds, for it alone', () => {
   for (let size = 1; size <= MAX; size++) {
     for (let index = 0; index < size; index++) {
       const proof = readProof(inclusionRanges(index, size), tree.read, hasher)
-      const holds = (at: number, leaf: Uint8Array, root: Uint8Array, hashes: readonly Uint8Array[]) =>
-        verifyInclusion(leaf, at, { size, root }, hashes, hasher)
+      const holds = (
+        at: number,
+        leaf: Uint8Array,
+        root: Uint8Array,
+        hashes: readonly Uint8Array[],
+        claimed = size,
+      ) => verifyInclusion(leaf, at, { size: claimed, root }, hashes, hasher)
       const { root } = tree.head(size)
       const leaf = leafAt(index)
       if (!holds(index, leaf, root, proof)) wrong.push(`${index} in ${size} does not hold`)
@@ -34,6 +39,7 @@ it('every leaf of every size has a proof that holds, for it alone', () => {
         holds(index, leafAt(index + 1), root, proof) ||
         holds(index, leaf, other, proof) ||
         holds(index, leaf, root, [...proof, leaf]) ||
+        holds(index, leaf, root, proof, 2 * size) ||
         (proof.length > 0 && holds(index, leaf, root, proof.slice(1)))
       )
         wrong.push(`${index} in ${size} holds for another`)
@@ -53,6 +59,7 @@ it('every pair of sizes has a proof that holds, and for no other root', () => {
         verifyConsistency({ ...old, root: other }, now, proof, hasher) ||
         // From nothing everything follows: there is no proof that could name the new root.
         (from > 0 && verifyConsistency(old, { ...now, root: other }, proof, hasher)) ||
+        (from > 0 && verifyConsistency(old, { ...now, size: 2 * to }, proof, hasher)) ||
         verifyConsistency(old, now, [...proof, other], hasher) ||
         (proof.length > 0 && verifyConsistency(old, now, proof.slice(0, -1), hasher)) ||
         (from < to && verifyConsistency(now, old, proof, hasher))

@@ -75,7 +75,8 @@ async function list(c: GatewayContext): Promise<Response> {
   const { from, limit: _, cursor: __, ...filter } = query.data
   const page = readPage(c)
   const at = page.after === '' ? from : readIndex(page.after)
-  if (from === undefined) await audit(c, { actor: c.var.actor, action: 'audit.list', target: 'audit' })
+  // The first page of a list stands for all of it.
+  if (at === undefined) await audit(c, { actor: c.var.actor, action: 'audit.list', target: 'audit' })
   else await auditReading(c)
   const order = from === undefined ? 'newest' : 'oldest'
   const { items, next, size } = await callAuditLog(c, (log) =>
