@@ -64,6 +64,14 @@ const ADMIN: readonly [Template, ...Template[]] = [
   { method: 'GET', path: '/v1/secrets?limit=3' },
   { method: 'DELETE', path: '/v1/secrets/fuzz.one' },
   { method: 'GET', path: '/v1/audit?limit=2&cursor=MTI' },
+  { method: 'GET', path: '/v1/audit?from=3&action=node.enrol&target=node:&since=2026-01-01T00:00:00Z' },
+  { method: 'GET', path: '/v1/audit/3' },
+  { method: 'GET', path: '/v1/audit/checkpoint' },
+  { method: 'GET', path: '/v1/audit/inclusion?index=1&size=3' },
+  { method: 'GET', path: '/v1/audit/consistency?from=1&to=3' },
+  { method: 'GET', path: '/v1/audit/tile/0/000.p/2' },
+  { method: 'GET', path: '/v1/audit/tile/entries/000.p/2' },
+  { method: 'POST', path: '/v1/audit/archive', body: { size: 3, root: `${'q'.repeat(42)}A=` } },
 ]
 
 interface Template {
