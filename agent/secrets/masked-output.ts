@@ -1,7 +1,8 @@
 /** A command's output on its way to this program's: without the secrets that the command has, or had. */
 import type { ChildProcess } from 'node:child_process'
-import { createWriteStream, type WriteStream } from 'node:fs'
+import { write as writeTo } from 'node:fs'
 import type { Readable } from 'node:stream'
+import { promisify } from 'node:util'
 import { type Clock, sleep } from '../clock.ts'
 import type { Secrets } from './kept-secrets.ts'
 import { OutputMask } from './output-mask.ts'
@@ -18,8 +19,6 @@ interface Shown {
 
 export class MaskedOutput {
   readonly #clock: Clock
-  readonly #stdout = openOutput(1)
-  readonly #stderr = openOutput(2)
   #forms: Uint8Array[] = []
   #matcher = new PatternMatcher([])
   readonly #masks = new Set<OutputMask>()
@@ -48,8 +47,8 @@ export class MaskedOutput {
 
   show({ stdout, stderr }: ChildProcess): Shown {
     const streams = [
-      ...(stdout === null ? [] : [{ from: stdout, to: this.#stdout }]),
-      ...(stderr === null ? [] : [{ from: stderr, to: this.#stderr }]),
+      ...(stdout === null ? [] : [{ from: stdout, to: 1 }]),
+      ...(stderr === null ? [] : [{ from: stderr, to: 2 }]),
     ]
     const all = Promise.all(streams.map(({ from, to }) => this.#show(from, to)))
     const finish = async () => {
@@ -67,29 +66,35 @@ export class MaskedOutput {
     for (const form of this.#forms) form.fill(0)
   }
 
-  async #show(from: Readable, to: WriteStream): Promise<void> {
+  async #show(from: Readable, to: number): Promise<void> {
     const mask = new OutputMask(this.#matcher)
     this.#masks.add(mask)
     try {
-      for await (const chunk of from as AsyncIterable<Uint8Array>) await write(to, mask.write(chunk))
+      for await (const chunk of from as AsyncIterable<Uint8Array>) await this.#write(to, mask.write(chunk))
     } catch {
       // Nobody reads any more, and the command is to notice; or it has ended and left its output to somebody else.
       from.destroy()
     }
     this.#masks.delete(mask)
-    await write(to, mask.end()).catch(() => {})
+    await this.#write(to, mask.end()).catch(() => {})
+  }
+
+  /**
+   * Not by way of `process.stdout`, which ends this program when its reader leaves, before the command has ended. Whatever has looked at that
+   * has made the descriptor one that does not wait: a slow reader then is an error that means "later".
+   */
+  async #write(output: number, bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      try {
+        at += (await writeSome(output, bytes, at, bytes.length - at, null)).bytesWritten
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error
+        await sleep(this.#clock, LATER_MS, NEVER)
+      }
+    }
   }
 }
 
-/** Not by way of `process.stdout`, which ends this program when its reader leaves, before the command has ended. */
-function openOutput(fd: number): WriteStream {
-  const output = createWriteStream('', { fd, autoClose: false })
-  output.on('error', () => {})
-  return output
-}
-
-const write = (output: WriteStream, bytes: Uint8Array): Promise<void> =>
-  new Promise((resolve, reject) => {
-    if (bytes.length === 0) return resolve()
-    output.write(bytes, (error) => (error ? reject(error) : resolve()))
-  })
+const writeSome = promisify(writeTo)
+const LATER_MS = 2
+const NEVER = new AbortController().signal

@@ -60,7 +60,7 @@ export class GatewayLog implements AuditSource, LogFiles {
       const { status, body } = await this.#client.get(`/v1/audit/${path}`)
       if (status < 300) return body
       if (status !== 429 || waits === MAX_RATE_WAITS) throw refused(status, body)
-      await wait(RATE_WAIT_MS * (0.5 + Math.random()))
+      await wait(RATE_WAIT_MS)
     }
   }
 }

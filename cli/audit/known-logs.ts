@@ -51,7 +51,7 @@ export class KnownLogsFile implements AuditMemory {
       gateways: { ...known.gateways, [this.#gateway]: origin },
       logs: { ...known.logs, [origin]: log },
     }
-    if (JSON.stringify(next) !== JSON.stringify(known)) writeFile(next)
+    if (JSON.stringify(next) !== JSON.stringify(known)) keep(next)
   }
 
   /** This key alone counts from now on, by its owner's word. */
@@ -63,7 +63,7 @@ export class KnownLogsFile implements AuditMemory {
   forgetOrigin(): void {
     const known = readFile()
     const { [this.#gateway]: _, ...gateways } = known.gateways
-    writeFile({ ...known, gateways })
+    keep({ ...known, gateways })
   }
 }
 
@@ -84,4 +84,4 @@ function readFile(): KnownLogs {
   })
 }
 
-const writeFile = (known: KnownLogs): void => writeOwnFile(FILE, `${JSON.stringify(known, undefined, 2)}\n`)
+const keep = (known: KnownLogs): void => writeOwnFile(FILE, `${JSON.stringify(known, undefined, 2)}\n`)
