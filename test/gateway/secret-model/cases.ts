@@ -44,13 +44,13 @@ export const sequenceOf = (steps: readonly (readonly Operation[])[]): Sequence =
   steps,
   faults: [],
   turns: [0, 1, 1, 0, 2, 1],
-  staleCache: false,
+  cache: 'good',
 })
 export const inOrder = (...operations: Operation[]): Sequence => sequenceOf(operations.map((one) => [one]))
 
 /** Policies. */
 export const ALL = 0
-const NOBODY = 1
+export const NOBODY = 1
 const MINUTE = 60_000
 
 export const SEQUENCES: Readonly<Record<string, Sequence>> = {
@@ -100,6 +100,16 @@ export const SEQUENCES: Readonly<Record<string, Sequence>> = {
     read(0),
     { kind: 'wait', ms: 2 * MINUTE },
     read(0),
+    does('undelete'),
+    read(0),
+  ),
+  'a trail whose object begins anew, and counts the same changes again': inOrder(
+    does('write', { policy: ALL }),
+    read(0),
+    read(0),
+    { kind: 'restart trail' },
+    does('write'),
+    read(0),
   ),
   'work that meets': sequenceOf([
     [does('write', { policy: ALL }), does('write', { isolate: 1, policy: ALL })],
@@ -122,7 +132,7 @@ const MANAGED: readonly Operation[] = [
   does('settings', { rule: 1 }),
   does('rewrap'),
   read(0),
-  read(1, 1),
+  read(1),
   sweeps(),
   does('lose isolate'),
 ]
@@ -140,16 +150,9 @@ export const MEETINGS: readonly Sequence[] = [
   ...SEALED.flatMap((one) => SEALED.map((other) => meetingOf('sealed', one, other))),
 ]
 
-/** A change, and beside it an isolate that reads as often as it takes to believe what it knows. */
-export const BESIDE_READERS: readonly Sequence[] = MANAGED.filter(
+export const CHANGES: readonly Operation[] = MANAGED.filter(
   ({ kind }) => !['read', 'sweep', 'lose isolate'].includes(kind),
-).flatMap((change) => {
-  const often = [read(1), read(1), read(1)]
-  return [
-    meetingOf('managed', change, ...often),
-    meetingOf('managed', change, { kind: 'restart trail' }, ...often),
-  ]
-})
+)
 
 /** All of them at the same time; before and behind them, reads by each isolate. */
 export function meetingOf(secretClass: SecretClass, ...together: readonly Operation[]): Sequence {

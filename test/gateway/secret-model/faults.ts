@@ -14,7 +14,8 @@ export interface Fault {
 
 export const CONNECTION_LOST = 'the connection was lost'
 
-export type Store = 'trail' | 'd1' | 'kv'
+/** What can fail. */
+export type Write = 'append' | 'begin' | 'settle' | 'd1' | 'kv'
 
 /** Counts the writes of a sequence, and makes those fail that are to. */
 export class Faults {
@@ -41,7 +42,7 @@ export class Faults {
 
   /** What was under way arrives at last. It may be too late for it. */
   async arrive(share = 1): Promise<void> {
-    const effects = this.#late.splice(0, Math.ceil(this.#late.length * share))
+    const effects = this.#late.splice(0, Math.floor(this.#late.length * share))
     for (const effect of effects) await effect().catch(() => undefined)
   }
 }
@@ -51,7 +52,7 @@ export interface Worker {
   readonly faults: Faults
   readonly keyring: Keyring
   /** Told of each fault that met this work. */
-  faulted(store: Store): void
+  faulted(write: Write): void
   /** The isolate is lost, and this work with it. */
   crash(): void
   /** A batch of D1 has taken effect. */
@@ -77,9 +78,9 @@ export function faultyStores(stores: Stores, worker: Worker): SecretStores {
     return result
   }
 
-  async function write<T>(store: Store, effect: () => Promise<T>): Promise<T> {
+  async function write<T>(what: Write, effect: () => Promise<T>): Promise<T> {
     // Removals from the cache go out side by side, and nobody depends on when: they are no point at which others run.
-    const turn = store === 'kv' ? async () => undefined : () => lane.turn()
+    const turn = what === 'kv' ? async () => undefined : () => lane.turn()
     await turn()
     const fault = faults.next()
     if (fault === undefined) {
@@ -87,7 +88,7 @@ export function faultyStores(stores: Stores, worker: Worker): SecretStores {
       await turn()
       return result
     }
-    worker.faulted(store)
+    worker.faulted(what)
     if (fault.how === 'after') await effect().catch(() => undefined)
     if (fault.how === 'late') faults.postpone(effect)
     if (!fault.crash) throw new Error(CONNECTION_LOST)
@@ -114,9 +115,9 @@ export function faultyStores(stores: Stores, worker: Worker): SecretStores {
         }),
     } as unknown as D1Database,
     trail: {
-      append: (events) => write('trail', () => trail.append(events)),
-      begin: (event) => write('trail', () => trail.begin(event)),
-      settle: (entry, outcome) => write('trail', () => trail.settle(entry, outcome)),
+      append: (events) => write('append', () => trail.append(events)),
+      begin: (event) => write('begin', () => trail.begin(event)),
+      settle: (entry, outcome) => write('settle', () => trail.settle(entry, outcome)),
       openIntents: (before) => read(() => trail.openIntents(before)),
     },
     cache: {
@@ -138,12 +139,20 @@ interface WatchedStatement {
   run(): Promise<unknown>
 }
 
-/** KV that may go on showing what was removed. */
-export function cacheInMemory(stale: boolean): KVNamespace {
+/** `stale` goes on showing what was removed, as a far away place of KV does; `bad` answers with other bytes. */
+export type CacheKind = 'good' | 'stale' | 'bad'
+
+export function cacheInMemory(kind: CacheKind): KVNamespace {
   const kept = new Map<string, ArrayBuffer>()
   return {
     get: async (key: string) => kept.get(key) ?? null,
-    put: async (key: string, value: Uint8Array) => void kept.set(key, value.slice().buffer),
-    delete: async (key: string) => void (stale || kept.delete(key)),
+    put: async (key: string, value: Uint8Array) => {
+      const bytes = value.slice()
+      if (kind === 'bad') bytes.reverse()
+      kept.set(key, bytes.buffer)
+    },
+    delete: async (key: string) => {
+      if (kind !== 'stale') kept.delete(key)
+    },
   } as unknown as KVNamespace
 }

@@ -1,7 +1,7 @@
 /** What has happened in a sequence: each state of the model in turn, and each piece of work with how it ended. */
 import type { SecretName } from '../../../protocol/ids.ts'
 import type { Reader } from '../../../protocol/secret-policy.ts'
-import type { Store } from './faults.ts'
+import type { Write } from './faults.ts'
 import type { Change, ModelSecret, ModelState, WantedVersion } from './model.ts'
 import type { Kind } from './operations.ts'
 
@@ -39,7 +39,7 @@ export interface Work {
   outcome: Outcome
   /** Moments its changes became true. */
   readonly commits: number[]
-  readonly faults: Store[]
+  readonly faults: Write[]
 }
 
 export class History {

@@ -41,14 +41,35 @@ export class Lane {
   }
 }
 
-/** @param choose one of those that are not at their end. */
-export async function takeTurns(
-  lanes: readonly Lane[],
-  choose: (open: readonly Lane[]) => Lane | undefined,
-): Promise<void> {
+/** Of all lanes, one that is not at its end; or undefined for the first of those. */
+export type Choose = (lanes: readonly Lane[]) => Lane | undefined
+
+export async function takeTurns(lanes: readonly Lane[], choose: Choose): Promise<void> {
   for (;;) {
-    const open = lanes.filter(({ ended }) => !ended)
-    if (open.length === 0) return
-    await (choose(open) ?? open[0])?.step()
+    const first = lanes.find(isOpen)
+    if (first === undefined) return
+    await (choose(lanes) ?? first).step()
   }
+}
+
+export const isOpen = ({ ended }: Lane): boolean => !ended
+
+/** So many turns of one lane, by its number. */
+export type Stretch = readonly [lane: number, turns: number]
+
+/** Stretches in their order, each cut short where its lane is at its end. */
+export function inStretches(stretches: readonly Stretch[]): {
+  choose: Choose
+  left(stretch: number): number
+} {
+  const left = stretches.map(([, turns]) => turns)
+  const choose: Choose = (lanes) => {
+    if (lanes.length === 1) return undefined
+    const next = stretches.findIndex(
+      ([lane], index) => (left[index] ?? 0) > 0 && lanes[lane]?.ended === false,
+    )
+    left[next] = (left[next] ?? 0) - 1
+    return lanes[stretches[next]?.[0] ?? -1]
+  }
+  return { choose, left: (stretch) => left[stretch] ?? 0 }
 }

@@ -10,7 +10,7 @@ import {
   WorkloadName,
 } from '../../../protocol/secret-policy.ts'
 import type { SecretClass } from '../../../protocol/secrets.ts'
-import type { Fault } from './faults.ts'
+import type { CacheKind, Fault } from './faults.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -126,8 +126,7 @@ export interface Sequence {
   readonly faults: readonly Fault[]
   /** Whose turn it is, over and over. */
   readonly turns: readonly number[]
-  /** What was removed from the cache is still found there, as in a far away place of KV. */
-  readonly staleCache: boolean
+  readonly cache: CacheKind
 }
 
 const isolate = fc.nat(1)
@@ -219,5 +218,5 @@ export const sequence: fc.Arbitrary<Sequence> = fc.record({
   steps,
   faults: fc.array(fault, { maxLength: 3 }),
   turns: fc.array(fc.nat(5), { minLength: 1, maxLength: 24 }),
-  staleCache: fc.boolean(),
+  cache: fc.constantFrom('good', 'stale', 'bad'),
 })

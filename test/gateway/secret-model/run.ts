@@ -6,7 +6,7 @@ import { checkTrail } from './check-trail.ts'
 import { checkWork } from './check-work.ts'
 import { CONNECTION_LOST, cacheInMemory, Faults, faultyStores, type Stores } from './faults.ts'
 import { History, type Work } from './history.ts'
-import { Lane, takeTurns } from './lanes.ts'
+import { type Choose, isOpen, Lane, takeTurns } from './lanes.ts'
 import { effectOf } from './model.ts'
 import { DAY, LOST, type Operation, type Sequence } from './operations.ts'
 import { perform, workOf } from './perform.ts'
@@ -22,8 +22,6 @@ interface Isolate {
   readonly known: KnownSecrets
   readonly keyring: Keyring
 }
-
-export type Choose = (open: readonly Lane[]) => Lane | undefined
 
 export class Run {
   readonly history: History
@@ -53,7 +51,7 @@ export class Run {
     this.history = new History(clock.now)
     this.faults = new Faults(sequence.faults)
     const { db, trail } = world
-    this.#stores = { db, trail, cache: cacheInMemory(sequence.staleCache), now: () => clock.now }
+    this.#stores = { db, trail, cache: cacheInMemory(sequence.cache), now: () => clock.now }
     const isolate = (): Isolate => ({ known: new KnownSecrets(), keyring: keyrings[0] })
     this.#isolates = [isolate(), isolate()]
   }
@@ -74,8 +72,9 @@ export class Run {
     return this.history.violations
   }
 
-  readonly #inTurn: Choose = (open) => {
+  readonly #inTurn: Choose = (lanes) => {
     const { turns } = this.#sequence
+    const open = lanes.filter(isOpen)
     return open[(turns[this.#turn++ % turns.length] ?? 0) % open.length]
   }
 
@@ -121,7 +120,7 @@ export class Run {
       lane,
       faults: this.faults,
       keyring: isolate.keyring,
-      faulted: (store) => work.faults.push(store),
+      faulted: (write) => work.faults.push(write),
       crash: () => this.#lose(isolate),
       committed: () => this.#committed(work),
       later: (promise) => later.push(promise.catch(() => undefined)),
