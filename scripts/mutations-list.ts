@@ -1,5 +1,6 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
+import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
@@ -904,4 +905,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...NODE_SECRETS,
   ...OWNER_SECRETS,
   ...AUDIT_TRAIL,
+  ...CHANGES_OF_SECRETS,
 ]
