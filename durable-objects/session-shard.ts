@@ -20,6 +20,7 @@ import {
   HEARTBEAT_INTERVAL_MS,
   MAX_SOCKETS_PER_NODE,
   MAX_VIOLATIONS,
+  MESH_LEASE_MS,
   OFFLINE_AFTER_MS,
   REGISTER_TIMEOUT_MS,
   TELEMETRY_INTERVAL_MS,
@@ -247,6 +248,8 @@ export class SessionShard extends DurableObject<Env> {
           return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')
         if (!this.#sessions.mayResync(socket, Date.now())) return this.#violation(socket, 'E_FRAME_RATE')
         return this.#mesh.resync(socket, frame.at)
+      case 'mesh_ack':
+        return
       default:
         return frame satisfies never
     }
@@ -283,7 +286,13 @@ export class SessionShard extends DurableObject<Env> {
     this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: update.position }) })
     clearTimeout(this.#registerTimers.get(socket) ?? null)
     count('sessions_registered')
-    const settings = { heartbeatMs: HEARTBEAT_INTERVAL_MS, telemetryMs: TELEMETRY_INTERVAL_MS }
+    const settings = {
+      heartbeatMs: HEARTBEAT_INTERVAL_MS,
+      telemetryMs: TELEMETRY_INTERVAL_MS,
+      stun: [],
+      relays: [],
+      leaseMs: MESH_LEASE_MS,
+    }
     sendFrame(socket, {
       type: 'registered',
       protocol,

@@ -6,8 +6,8 @@
  */
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
-import { FleetId, GatewayKey, Ipv4, NodeId, SecretName } from './ids.ts'
-import { MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
+import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SecretName } from './ids.ts'
+import { MAX_NODE_ROUTES, MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
 
 export const PING = 'ping'
@@ -57,6 +57,8 @@ export const RegisterFrame = z.strictObject({
   channel: z.string().max(1024),
   /** The place in the change log up to which this node already has the map. */
   at: MeshPosition.optional(),
+  /** Networks behind this node that it could route to; its owner has a say in that. */
+  offers: z.array(Cidr).max(MAX_NODE_ROUTES).optional(),
 })
 export type RegisterFrame = z.infer<typeof RegisterFrame>
 
@@ -76,6 +78,13 @@ export const SignalFrame = z.strictObject({
 
 const MeshResyncFrame = z.strictObject({ type: z.literal('mesh_resync'), at: MeshPosition.optional() })
 
+/** The map is as it was at this place of the log; `hash` (protocol/mesh-hash.ts) tells whether it is the same that the gateway means. */
+const MeshAckFrame = z.strictObject({
+  type: z.literal('mesh_ack'),
+  seq: z.int().nonnegative(),
+  hash: z.string().length(11),
+})
+
 export type SignalFrame = z.infer<typeof SignalFrame>
 
 /** Frames a node may send. */
@@ -84,6 +93,7 @@ export const NodeFrame = z.discriminatedUnion('type', [
   TelemetryFrame,
   SignalFrame,
   MeshResyncFrame,
+  MeshAckFrame,
 ])
 export type NodeFrame = z.infer<typeof NodeFrame>
 
@@ -100,7 +110,14 @@ const Settings = z.strictObject({
   /** At most ten minutes: a timer longer than 2^31 ms fires at once. */
   heartbeatMs: z.int().min(1_000).max(600_000),
   telemetryMs: z.int().min(1_000).max(600_000),
+  /** STUN servers, `host:port`, that tell a node how it looks from outside. None: none is asked. */
+  stun: z.array(z.string().regex(/^[^\s/]+:[0-9]{1,5}$/)).max(8),
+  /** Origins (`wss://host[:port]`) of relays for nodes that do not reach each other; none where the owner has not turned one on. */
+  relays: z.array(z.string().regex(/^wss:\/\/[^\s/]+$/)).max(8),
+  /** How long the map may be used after the gateway was last heard, in ms. */
+  leaseMs: z.int().min(60_000),
 })
+export type Settings = z.infer<typeof Settings>
 
 const code = z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])
 

@@ -68,6 +68,13 @@ export type Ipv4 = z.infer<typeof Ipv4>
 export const Ipv6 = z.ipv6().brand<'Ipv6'>()
 export type Ipv6 = z.infer<typeof Ipv6>
 
+/** A network in CIDR form, IPv4 or IPv6, with no bit set beyond its prefix and no prefix of zero: nobody takes all of the Internet. */
+export const Cidr = z
+  .union([z.cidrv4(), z.cidrv6()])
+  .refine(isNetwork, 'a network is an address with no bit set beyond its prefix, which is not /0')
+  .brand<'Cidr'>()
+export type Cidr = z.infer<typeof Cidr>
+
 /** `a.b.c.d:port` or `[v6]:port`; names are not endpoints, because WireGuard resolves them once and never again. */
 export const Endpoint = z
   .string()
@@ -81,6 +88,28 @@ function isEndpoint(text: string): boolean {
   const port = Number(match[3])
   if (port < 1 || port > 65_535) return false
   return match[1] === undefined ? z.ipv4().safeParse(match[2]).success : z.ipv6().safeParse(match[1]).success
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', length = ''] = text.split('/')
+  const bits = addressBits(address)
+  const prefix = Number(length)
+  return prefix > 0 && !bits.slice(prefix).includes('1')
+}
+
+function addressBits(address: string): string {
+  if (!address.includes(':'))
+    return address
+      .split('.')
+      .map((octet) => Number(octet).toString(2).padStart(8, '0'))
+      .join('')
+  const [head = '', tail] = address.split('::')
+  const groups = (part = ''): string[] => part.split(':').filter((group) => group !== '')
+  const [before, after] = [groups(head), groups(tail)]
+  const middle = tail === undefined ? [] : Array<string>(8 - before.length - after.length).fill('0')
+  return [...before, ...middle, ...after]
+    .map((group) => Number.parseInt(group, 16).toString(2).padStart(16, '0'))
+    .join('')
 }
 
 /** Random name of a fleet; its first 40 bits are the fleet's IPv6 unique-local prefix (RFC 4193). */

@@ -51,6 +51,14 @@ export const MESH_LOG_KEEP = 20_000
 /** Mesh entries in one frame: keeps a frame of 230-byte entries under MAX_FRAME_BYTES. */
 export const MESH_ENTRIES_PER_FRAME = 200
 
+/** Networks that one node offers: a LAN or two, and those of its containers. Each is a route on every peer. */
+export const MAX_NODE_ROUTES = 16
+/** Rules that one node has to hold to, and port ranges of one: a set of nftables each, replaced as a whole. */
+export const MAX_MESH_RULES = 512
+export const MAX_RULE_PORTS = 64
+/** How long a node that is cut off from the gateway goes on talking to the peers it was last told of: a holiday, not a career. */
+export const MESH_LEASE_MS = 7 * 24 * 60 * 60_000
+
 /** Sealed endpoint signal, after base64url: eight endpoints and HPKE's overhead are under half of it. */
 export const MAX_SIGNAL_BYTES = 1024
 /** Signals in one frame, so that a node joining a large fleet needs few frames. */

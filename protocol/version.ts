@@ -4,6 +4,8 @@
  * History:
  * - 1, 2026-11-22: enrolment by signed request, session frames `register`, `telemetry`, `signal`, `mesh_resync`;
  *   since 2026-11-24 answers to signed requests are signed, and an agent believes no others.
+ * - 2, 2026-11-30: mesh policy (`class` of a peer, `rules` of the receiver), approved routes, the next WireGuard key, `mesh_ack`; STUN servers,
+ *   relays and the lease of the map in the settings. Version 1 was in no release, and an agent of it could not hold to a policy: it is refused.
  */
-export const PROTOCOL_VERSION = 1
-export const OLDEST_SUPPORTED_PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
+export const OLDEST_SUPPORTED_PROTOCOL_VERSION = 2

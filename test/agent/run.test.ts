@@ -33,7 +33,7 @@ describe('clawnode run', () => {
     const agent = run()
     const session = await gateway.registered()
     expect(await session.frame('register')).toMatchObject({
-      protocol: 1,
+      protocol: 2,
       agent: 'clawnode/0.1.0',
       mesh: false,
     })

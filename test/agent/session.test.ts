@@ -45,7 +45,7 @@ describe('a session', () => {
     await agent.up()
     expect(session.frames[0]).toEqual({
       type: 'register',
-      protocol: 1,
+      protocol: 2,
       agent: 'clawnode/test',
       mesh: false,
       generation: 1,

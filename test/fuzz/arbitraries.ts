@@ -71,6 +71,9 @@ export const gatewayFrame: fc.Arbitrary<Plain<GatewayFrame>> = fc.oneof(
     settings: fc.record({
       heartbeatMs: fc.integer({ min: 1000, max: 60_000 }),
       telemetryMs: fc.integer({ min: 1000, max: 60_000 }),
+      stun: fc.constant([]),
+      relays: fc.constant([]),
+      leaseMs: fc.integer({ min: 60_000, max: 600_000_000 }),
     }),
     fleet: nodeId,
     ip4: ipv4,
