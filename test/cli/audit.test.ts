@@ -166,11 +166,14 @@ describe('verifying', () => {
     writeFileSync(kept, text.replaceAll(fleet, 'a'.repeat(26)))
     expect((await claw(['audit', 'verify'], { env })).stderr).toContain('E_AUDIT_ORIGIN')
     expect((await claw(['audit', 'verify', '--new-log'], { env })).code).toBe(0)
-    writeFileSync(kept, 'nonsense')
-    expect(await claw(['audit', 'verify'], { env })).toMatchObject({
-      code: 78,
-      stderr: expect.stringContaining('E_STATE_INVALID'),
-    })
+    const unreadable = text.replaceAll(/"checkpoint": ".*"/g, '"checkpoint": "nonsense"')
+    for (const damaged of ['nonsense', unreadable]) {
+      writeFileSync(kept, damaged)
+      expect(await claw(['audit', 'verify'], { env })).toMatchObject({
+        code: 78,
+        stderr: expect.stringContaining('E_STATE_INVALID'),
+      })
+    }
   })
 })
 
