@@ -65,7 +65,7 @@ describe('reading', () => {
     await writeSecrets('tailed', 3)
     const child = spawn(
       process.execPath,
-      ['cli/main.ts', 'audit', 'tail', '-n', '2', '--target', 'secret:tailed/', '-o', 'json'],
+      ['bin/claw.js', 'audit', 'tail', '-n', '2', '--target', 'secret:tailed/', '-o', 'json'],
       { env: { ...process.env, ...gateway.env }, stdio: ['ignore', 'pipe', 'inherit'] },
     )
     onTestFinished(() => void child.kill())
