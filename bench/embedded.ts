@@ -96,8 +96,7 @@ export class EmbeddedGateway {
     return readdirSync('/proc')
       .filter((entry) => /^\d+$/.test(entry))
       .find(
-        (entry) =>
-          readOr(`/proc/${entry}/stat`).includes('(workerd)') && statOf(entry).split(' ')[1] === pid,
+        (entry) => readOr(`/proc/${entry}/stat`).includes('(workerd)') && statOf(entry).split(' ')[1] === pid,
       )
   }
 

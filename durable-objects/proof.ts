@@ -16,6 +16,13 @@ export interface ProvenRequest {
   readonly bodyHash: string
 }
 
+/** What tells one proof from every other, for as long as it could pass. */
+export interface ProofId {
+  readonly jti: string
+  /** When the proof is refused for its age, in Unix ms. */
+  readonly goneAt: number
+}
+
 /** The JWT in an Authorization header, if that is of our scheme. */
 export function proofOf(authorization: string | null | undefined): string | undefined {
   const [scheme, jwt, ...rest] = (authorization ?? '').split(' ')
