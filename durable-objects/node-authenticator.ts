@@ -5,13 +5,13 @@ import type { NodeId } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { NodeRecord } from './fleet.ts'
 import {
-  claimedNode,
   goneAt,
+  isSigned,
   isTimely,
   type ProofId,
   type ProvenRequest,
+  readProof,
   verifyProof,
-  verifySignature,
 } from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
@@ -48,11 +48,11 @@ export class NodeAuthenticator {
     origins: ReadonlySet<string>,
     use: ProofUse,
   ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
-    const claimed = claimedNode(jwt)
-    if (!claimed.ok) return claimed
-    const node = await this.node(claimed.value)
+    const read = readProof(jwt)
+    if (!read.ok) return read
+    const node = await this.node(read.value.claims.sub)
     if (node === undefined) return err(refusal('E_NODE_UNKNOWN'))
-    const verified = await verifyProof(jwt, node.key, request, origins, Date.now())
+    const verified = await verifyProof(read.value, node.key, request, origins, Date.now())
     if (!verified.ok) return verified
     if (node.record.removed) return err(refusal('E_NODE_REMOVED'))
     if (node.record.quarantine !== undefined) return err(refusal('E_NODE_QUARANTINED'))
@@ -66,12 +66,14 @@ export class NodeAuthenticator {
 
   /** Whether it is a proof this node signed; used up, wherever and for whatever it was made. */
   async burn(jwt: string): Promise<boolean> {
-    const claimed = claimedNode(jwt)
-    const node = claimed.ok ? await this.node(claimed.value) : undefined
-    const claims = node && (await verifySignature(jwt, node.key))
+    const read = readProof(jwt)
+    if (!read.ok) return false
+    const { claims } = read.value
+    const node = await this.node(claims.sub)
+    if (node === undefined || !(await isSigned(read.value, node.key))) return false
     // An untimely one is refused anyway, and would lie in the cache for as long as it claims to live.
-    if (!claims?.ok || !isTimely(claims.value, Date.now())) return false
-    this.#replays.admit(claims.value.jti, goneAt(claims.value), Date.now())
+    if (!isTimely(claims, Date.now())) return false
+    this.#replays.admit(claims.jti, goneAt(claims), Date.now())
     return true
   }
 
