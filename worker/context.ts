@@ -22,6 +22,8 @@ export interface GatewayEnv {
     proof: ProofId
     /** The body that the proof covers. */
     body: Uint8Array
+    /** A response that has the gateway's signature already. */
+    signed?: Response
   }
 }
 

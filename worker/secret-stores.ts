@@ -8,7 +8,7 @@ import { callAuditLog } from './audit.ts'
 import { type GatewayContext, orRefuse } from './context.ts'
 
 export const requestStores = (c: GatewayContext): SecretStores =>
-  secretStores(c.env, c.var.config, (work) => c.executionCtx.waitUntil(work))
+  secretStores(c.env, c.get('config'), (work) => c.executionCtx.waitUntil(work))
 
 /** Of a node's request: its proof is used up by the first entry, and by a request that was answered before it is refused. */
 export function provenStores(c: GatewayContext): SecretStores {

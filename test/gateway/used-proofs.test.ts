@@ -104,11 +104,11 @@ describe('entries with a proof', () => {
 
   it('make room: what is too old to pass goes', async () => {
     const log = logNamed('proofs-that-go')
-    await log.appendProven([event(0)], proof(Date.now() + 50), 'req_a')
-    expect(await kept(log)).toHaveLength(1)
-    await new Promise((resolve) => setTimeout(resolve, 1100))
+    await runInDurableObject(log, (_, { storage }) => {
+      storage.sql.exec("INSERT INTO used_proofs VALUES (?, 'old', 'req_a')", Date.now())
+    })
     const young = proof()
-    await log.appendProven([event(1)], young, 'req_b')
+    await log.appendProven([event(0)], young, 'req_b')
     expect(await kept(log)).toEqual([{ jti: young.jti }])
   })
 })

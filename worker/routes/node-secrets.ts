@@ -10,13 +10,15 @@ import { beyondOverlap } from '../../secrets/state.ts'
 import { parseJson } from '../body.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { requireRecordedNode } from '../middleware/require-node.ts'
+import { signedReply } from '../middleware/signed-answer.ts'
 import { knownSecrets, provenStores } from '../secret-stores.ts'
 
 export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireRecordedNode, async (c) => {
-  const { secrets, workload } = parseJson(c.var.body, NodeSecretsBody)
-  const { node, proof } = c.var
+  // One look: `c.var` is put together anew each time.
+  const { node, proof, body, requestId } = c.var
+  const { secrets, workload } = parseJson(body, NodeSecretsBody)
   const stores = provenStores(c)
-  const actor = { actor: `node:${node.id}`, requestId: c.var.requestId }
+  const actor = { actor: `node:${node.id}`, requestId }
   const judge = judgeNode({ id: node.id, tags: node.tags, workload }, stores.now())
   const purpose = workload === undefined ? undefined : `for workload ${workload}`
   const readable = orRefuse(await readSecrets(stores, knownSecrets(c.env), actor, secrets, judge, purpose))
@@ -35,7 +37,7 @@ export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireRecorded
     })
   }
   const reply: NodeSecretsReply = { fleet: node.fleet, items }
-  return c.json(reply)
+  return signedReply(c, reply)
 })
 
 export const judgeNode =
