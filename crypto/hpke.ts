@@ -42,12 +42,11 @@ export async function hpkeSeal(
   context: Context,
   sender?: PrivateKey,
 ): Promise<Uint8Array> {
-  const receiver = bytesOf(recipient)
-  const to = await importX25519Public(receiver)
+  const to = await receiverOf(recipient)
   const ephemeral = await generateX25519Pair()
-  const agreed = await agreeX25519(ephemeral.privateKey, to)
-  const agreedToo = sender && (await agreeX25519(sender.key, to))
-  const cipher = cipherOf(context, ephemeral.publicKey, receiver, agreed, sender?.publicKey, agreedToo)
+  const agreed = await agreeX25519(ephemeral.privateKey, to.key)
+  const agreedToo = sender && (await agreeX25519(sender.key, to.key))
+  const cipher = cipherOf(context, ephemeral.publicKey, to.bytes, agreed, sender?.publicKey, agreedToo)
   return concat(ephemeral.publicKey, cipher.encrypt(plaintext))
 }
 
@@ -86,7 +85,26 @@ function cipherOf(
   return chacha20poly1305(key, nonce, aad)
 }
 
-function bytesOf(key: SealingKey | string): Uint8Array {
+interface Receiver {
+  readonly key: CryptoKey
+  readonly bytes: Uint8Array
+}
+
+/** Those that were sealed to, since most are sealed to again; all are forgotten together when they are too many. */
+const receivers = new Map<SealingKey, Receiver>()
+const MAX_RECEIVERS = 4096
+
+async function receiverOf(name: SealingKey): Promise<Receiver> {
+  const known = receivers.get(name)
+  if (known !== undefined) return known
+  const bytes = bytesOf(name)
+  const receiver = { key: await importX25519Public(bytes), bytes }
+  if (receivers.size >= MAX_RECEIVERS) receivers.clear()
+  receivers.set(name, receiver)
+  return receiver
+}
+
+function bytesOf(key: string): Uint8Array {
   const bytes = fromBase64Url(key)
   if (bytes === undefined) throw new TypeError('not a sealing key')
   return bytes

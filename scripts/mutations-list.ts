@@ -281,7 +281,11 @@ const WORDS: readonly Mutation[] = [
 const IDENTITIES: readonly Mutation[] = [
   mutate(
     'a proof may be used again',
-    ['durable-objects/replay-cache.ts', 'return inserted !== undefined', 'return inserted !== null'],
+    [
+      'durable-objects/replay-cache.ts',
+      'if (this.#seen.has(jti)) return false',
+      'if (this.#seen.has(jti)) return true',
+    ],
     PROVES,
   ),
   mutate(
