@@ -46,7 +46,9 @@ export async function openSignal(
   }
 }
 
+const INFO = utf8(DOMAIN.signal)
+
 const context = ({ fleet, from, to }: Route) => ({
-  info: utf8(DOMAIN.signal),
+  info: INFO,
   aad: lengthPrefixed(fleet, from, to),
 })

@@ -41,7 +41,7 @@ import { MeshDelivery } from './mesh-delivery.ts'
 import type { MeshUpdate } from './mesh-log.ts'
 import { NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
 import { problemResponse } from './problem.ts'
-import type { ProvenRequest } from './proof.ts'
+import type { ProofId, ProvenRequest } from './proof.ts'
 import { sawOurCertificate } from './registration.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
 import { type Presence, SESSION_MIGRATIONS, Sessions } from './sessions.ts'
@@ -70,7 +70,7 @@ export class SessionShard extends DurableObject<Env> {
     jwt: string,
     request: ProvenRequest,
     use: ProofUse = 'once',
-  ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
+  ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
     const { origins } = await readConfig(this.env)
     return this.#authenticator.authenticate(jwt, request, origins, use)
   }
@@ -100,7 +100,7 @@ export class SessionShard extends DurableObject<Env> {
       v: 2,
       node: node.id,
       session: SessionId.parse(crypto.randomUUID()),
-      proof: authenticated.value.jti,
+      proof: authenticated.value.proof.jti,
       openedAt: now,
       seenAt: now,
       state: 'opened',

@@ -26,7 +26,7 @@ export const app = new Hono<GatewayEnv>()
 app.use(async function requestId(c, next) {
   c.set('requestId', `req_${crypto.randomUUID()}`)
   await next()
-  if (c.res.status !== 101) c.res.headers.set('claw-request', c.var.requestId)
+  if (c.res.status !== 101) c.res.headers.set('claw-request', c.get('requestId'))
 })
 app.use('/v1/node/*', signedAnswer)
 app.use('/v1/session', signedAnswer)

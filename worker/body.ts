@@ -7,12 +7,17 @@ import { type GatewayContext, RefusedError } from './context.ts'
 /** Stops reading at the limit, whatever Content-Length claims. */
 export async function readBytes(c: GatewayContext, limit = MAX_BODY_BYTES): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > limit) throw new RefusedError('E_BODY_TOO_LARGE')
+  const reader = (c.req.raw.body as ReadableStream<Uint8Array> | null)?.getReader()
+  if (reader === undefined) return new Uint8Array()
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of c.req.raw.body ?? []) {
-    length += chunk.length
-    if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')
-    chunks.push(chunk)
+  for (let { value } = await reader.read(); value !== undefined; { value } = await reader.read()) {
+    length += value.length
+    if (length > limit) {
+      await reader.cancel()
+      throw new RefusedError('E_BODY_TOO_LARGE')
+    }
+    chunks.push(value)
   }
   return concat(...chunks)
 }

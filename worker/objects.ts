@@ -16,4 +16,5 @@ export const callShardOf = <P>(
   node: NodeId,
   work: (shard: DurableObjectStub<SessionShard>) => P,
   options?: { readonly tries?: number },
-): Promise<Awaited<P>> => callObject(c.env.SESSION_SHARD, shardName(node, c.var.config.shards), work, options)
+): Promise<Awaited<P>> =>
+  callObject(c.env.SESSION_SHARD, shardName(node, c.get('config').shards), work, options)
