@@ -36,7 +36,8 @@ import type { PolicyVersion } from './mesh-policies.ts'
 import type { Sql } from './sql.ts'
 
 export interface PolicyWrite {
-  readonly document: MeshPolicyDocument
+  /** The document, as JSON. */
+  readonly text: string
   /** The version that it replaces, 0 for none. */
   readonly cas: number
   readonly actor: string
@@ -84,7 +85,9 @@ export class FleetPolicy {
     return { items }
   }
 
-  test(document: unknown): MeshPolicyTestReply {
+  /** @param text the document, as JSON. */
+  test(text: string): MeshPolicyTestReply {
+    const document: unknown = JSON.parse(text)
     const { policies } = this.#mesh
     const version = policies.newest
     const checked = this.#check(document)
@@ -98,10 +101,11 @@ export class FleetPolicy {
   }
 
   /** In force for everybody who is connected when this returns, unless a shard could not be reached. */
-  async set({ document, cas, actor }: PolicyWrite): Promise<Result<MeshPolicySetReply, Refusal>> {
+  async set({ text, cas, actor }: PolicyWrite): Promise<Result<MeshPolicySetReply, Refusal>> {
     const { policies } = this.#mesh
     if (cas !== policies.newest)
       return err(refusal('E_MESH_POLICY_CAS', `it is at version ${policies.newest}`))
+    const document: MeshPolicyDocument = JSON.parse(text)
     const checked = this.#check(document)
     if (!checked.ok) return err(refusalOf(checked.error))
     const { version, classes } = this.#apply(document, actor, checked.value)

@@ -272,8 +272,8 @@ export class Fleet extends DurableObject<Env> {
     return this.#policy.history()
   }
 
-  testMeshPolicy(document: unknown) {
-    return this.#policy.test(document)
+  testMeshPolicy(text: string) {
+    return this.#policy.test(text)
   }
 
   setMeshPolicy(write: PolicyWrite) {

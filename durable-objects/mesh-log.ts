@@ -128,20 +128,20 @@ export class MeshLog {
     this.#sql.run('DELETE FROM mesh_log WHERE seq < ?', this.#head)
   }
 
-  /** Of which class the node was there. Undefined if the log does not say any more, or it was not in the map. */
+  /** Of which class the node was there. Undefined if the log does not say any more. */
   #listenerAt(node: NodeId, audience: number, seq: number): Listener | undefined {
     if (seq > this.#head) return undefined
     if (seq === this.#head) return { audience, seq, through: seq }
     const oldest = this.#sql.first<{ seq: number | null }>('SELECT MIN(seq) AS seq FROM mesh_log')?.seq
     if (oldest === null || oldest === undefined || seq < oldest - 1) return undefined
     if (this.#view.now.version === 0) return { audience, seq, through: seq }
-    const own = this.#sql.first<{ was: number | null }>(
-      'SELECT was FROM mesh_log WHERE seq > ? AND node_id = ? ORDER BY seq LIMIT 1',
+    // A place from before it came into the map is that of the class it came into.
+    const own = this.#sql.first<{ was: number }>(
+      'SELECT was FROM mesh_log WHERE seq > ? AND node_id = ? AND was IS NOT NULL ORDER BY seq LIMIT 1',
       seq,
       node,
     )
-    if (own === undefined) return { audience, seq, through: seq }
-    return own.was === null ? undefined : { audience: own.was, seq, through: seq }
+    return { audience: own?.was ?? audience, seq, through: seq }
   }
 
   #update(audience: number, seq: number, frames: readonly string[], snapshot: boolean): MeshUpdate {
