@@ -54,9 +54,10 @@ export class FleetMesh {
   }
 
   /** A session of this node begins. Without `mesh` it is told nothing. */
-  register(row: NodeRow, at: MeshPosition | undefined): MeshUpdate {
-    const audience = row.class ?? 0
-    if (row.mesh === 0) {
+  register(id: NodeId, at: MeshPosition | undefined): MeshUpdate {
+    const row = this.#row(id)
+    const audience = row?.class ?? 0
+    if (row === undefined || row.mesh === 0) {
       const position = { epoch: this.log.epoch, seq: this.log.head }
       return { position, audience, sees: null, frames: [], snapshot: false }
     }

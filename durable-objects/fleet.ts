@@ -252,7 +252,7 @@ export class Fleet extends DurableObject<Env> {
       })
       void this.#mesh.publish(change)
     }
-    return this.#mesh.register({ ...row, mesh }, registration.at)
+    return this.#mesh.register(row.id, registration.at)
   }
 
   changesSince(node: NodeId, at: MeshPosition | undefined): MeshUpdate {

@@ -186,7 +186,7 @@ class World {
     if (map.position === undefined || mesh === 0) this.allowedSnapshots += 1
     await this.change(id, 'UPDATE nodes SET mesh = 1 WHERE id = ?')
     const { sessions, delivery } = this.#shard(shardName(id, SHARDS))
-    const update = this.#counted(this.#mesh.register(this.row(id), map.position))
+    const update = this.#counted(this.#mesh.register(id, map.position))
     const socket = new FakeSocket(map) as unknown as WebSocket
     const attachment = { v: 2, node: id, session: '', proof: '', openedAt: 0, seenAt: 0, violations: 0 }
     sessions.update(socket, {
