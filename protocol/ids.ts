@@ -97,7 +97,7 @@ function isNetwork(text: string): boolean {
   return prefix > 0 && !bits.slice(prefix).includes('1')
 }
 
-function addressBits(address: string): string {
+export function addressBits(address: string): string {
   if (!address.includes(':'))
     return address
       .split('.')

@@ -1,5 +1,5 @@
 /** Request bodies, bounded before they are read and parsed before they are used. */
-import type * as z from 'zod'
+import * as z from 'zod'
 import { concat, fromUtf8 } from '../crypto/bytes.ts'
 import { MAX_BODY_BYTES } from '../protocol/limits.ts'
 import { type GatewayContext, RefusedError } from './context.ts'
@@ -28,6 +28,11 @@ export async function readJson<T extends z.ZodType>(
   limit = MAX_BODY_BYTES,
 ): Promise<z.output<T>> {
   return parseJson(await readBytes(c, limit), schema)
+}
+
+/** JSON for which there is a better parser than a schema. */
+export async function readJsonText(c: GatewayContext): Promise<unknown> {
+  return parseJson(await readBytes(c), z.unknown())
 }
 
 /** A refusal names the fields that are wrong, never what they held. */

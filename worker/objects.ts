@@ -9,7 +9,8 @@ import type { GatewayContext } from './context.ts'
 export const callFleet = <P>(
   c: GatewayContext,
   work: (fleet: DurableObjectStub<Fleet>) => P,
-): Promise<Awaited<P>> => callObject(c.env.FLEET, FLEET_OBJECT, work)
+  options?: { readonly tries?: number },
+): Promise<Awaited<P>> => callObject(c.env.FLEET, FLEET_OBJECT, work, options)
 
 export const callShardOf = <P>(
   c: GatewayContext,
