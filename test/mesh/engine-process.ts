@@ -3,14 +3,13 @@
  * standard input, a line of JSON each, and says on standard output what it does.
  */
 import { createInterface } from 'node:readline'
+import type { MeshStatus } from '../../agent/mesh/engine-options.ts'
 import { systemCommands } from '../../agent/mesh/exec.ts'
 import { systemAddresses } from '../../agent/mesh/paths/network-watch.ts'
 import { SharedPort } from '../../agent/mesh/paths/shared-port.ts'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
-import type { NodeId } from '../../protocol/ids.ts'
+import type { Endpoint, NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer } from '../../protocol/mesh.ts'
-import type { Endpoint } from '../../protocol/ids.ts'
-import type { MeshStatus } from '../../agent/mesh/engine-options.ts'
 import { type NodeSeed, SETTINGS, testNode } from './mesh-node.ts'
 
 export interface EngineInput {

@@ -123,7 +123,8 @@ export class LabFleet {
     for (const from of nodes)
       from.onSignals = (signals) => {
         if (!this.up) return
-        for (const { to, sealed } of signals) this.#find(to)?.order({ type: 'signal', from: from.entry.id, sealed })
+        for (const { to, sealed } of signals)
+          this.#find(to)?.order({ type: 'signal', from: from.entry.id, sealed })
       }
   }
 

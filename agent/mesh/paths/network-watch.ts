@@ -2,7 +2,10 @@
 import { networkInterfaces } from 'node:os'
 import type { Clock, Timer } from '../../clock.ts'
 
-const EVERY_MS = 1_000
+/** Between two looks; a machine with hundreds of interfaces is looked at less often, so that it never costs more than this share of a core. */
+const SHORTEST_MS = 250
+const LONGEST_MS = 2_000
+const SHARE = 1 / 1000
 /** By this much more than the monotonic clock, which stands still in sleep, the other one has moved. */
 const SLEPT_MS = 5_000
 
@@ -16,6 +19,7 @@ interface Options {
 export class NetworkWatch {
   readonly #options: Options
   #seen: string
+  #wait = SHORTEST_MS
   #timer: Timer | undefined
 
   constructor(options: Options) {
@@ -31,9 +35,11 @@ export class NetworkWatch {
   #schedule(): void {
     const { clock, look, onChange } = this.#options
     const [wall, monotonic] = [clock.now(), clock.elapsed()]
-    this.#timer = clock.after(EVERY_MS, () => {
-      const slept = clock.now() - wall - (clock.elapsed() - monotonic) > SLEPT_MS
+    this.#timer = clock.after(this.#wait, () => {
+      const begun = clock.elapsed()
+      const slept = clock.now() - wall - (begun - monotonic) > SLEPT_MS
       const seen = look()
+      this.#wait = Math.min(Math.max((clock.elapsed() - begun) / SHARE, SHORTEST_MS), LONGEST_MS)
       const moved = seen !== this.#seen
       this.#seen = seen
       this.#schedule()
