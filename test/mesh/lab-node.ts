@@ -138,6 +138,12 @@ export class LabFleet {
     }
   }
 
+  /** As if they had never heard of each other. */
+  reset(): void {
+    const to = ++this.#seq
+    for (const node of this.nodes) node.order({ type: 'changes', changes: { epoch: 'lab', to } })
+  }
+
   #find(id: NodeId): LabNode | undefined {
     return this.nodes.find(({ entry }) => entry.id === id)
   }

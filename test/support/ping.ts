@@ -22,6 +22,9 @@ export function startPing(from: Host, address: string, everySeconds = 0.05) {
         interval: 50,
       })
     },
+    get sent(): number {
+      return Math.max(...answered())
+    },
     /** Ends it. */
     lost: async (): Promise<number> => {
       process.kill('SIGINT')

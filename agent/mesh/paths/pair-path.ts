@@ -22,6 +22,8 @@ const KEEPALIVE_SECONDS = 25
  * would do just that, so the one with the greater id lets the other begin.
  */
 const YIELD_MS = 1_000
+/** Where probes have just found a path, both ends know it within a round trip. */
+const YIELD_ON_PATH_MS = 500
 /** Probes need a moment before WireGuard tries by itself: what it tries in vain holds up its next try for 5 s. */
 const PROBES_FIRST_MS = 1_000
 /** The peer may switch later than this node, and packets of the relay are still under way then. */
@@ -114,7 +116,8 @@ export class PairPath {
     this.#offer(self > this.peer.id ? clock.elapsed() + YIELD_MS : undefined)
     this.path.join(clock.elapsed())
     const woken = this.#search.wake()
-    return { moved, worthTrying: moved || (woken && !searching) }
+    const worthTrying = this.#mayTry(clock.elapsed()) && (moved || (woken && !searching))
+    return { moved, worthTrying }
   }
 
   /** This machine is elsewhere, or has slept: nothing that worked before need work now. */
@@ -308,7 +311,7 @@ export class PairPath {
   }
 
   #yield(now: number): void {
-    if (this.#options.self > this.peer.id) this.#yieldUntil = now + YIELD_MS
+    if (this.#options.self > this.peer.id) this.#yieldUntil = now + YIELD_ON_PATH_MS
   }
 
   #disguise(as: Endpoint | undefined): Promise<void> {

@@ -157,7 +157,7 @@ describe.skipIf(!canMakeNamespaces)('paths (needs root and /dev/net/tun)', () =>
     const after = await awaitPath([a, b], 'direct')
     expect(after.endpoint?.startsWith('[')).toBe(family === 'ip')
     await lab.backbone.exec('nft', 'delete', 'table', 'inet', 'cut')
-    process.stdout.write(`  a path dies: ${await pings.lost()} of 100 pings a second lost\n`)
+    process.stdout.write(`  a path dies: ${await pings.lost()} of ${pings.sent} pings lost\n`)
   })
 
   test('rules that somebody takes away come back, and all of them go with the agent', async () => {
@@ -186,7 +186,7 @@ describe.skipIf(!canMakeNamespaces)('paths (needs root and /dev/net/tun)', () =>
     expect(received).toBe(sent)
     expect(received).toMatch(/^[1-9][0-9]{5,} [0-9a-f]{64}$/)
     const lost = await pings.lost()
-    process.stdout.write(`  ${what}: ${lost} of 100 pings a second lost\n`)
+    process.stdout.write(`  ${what}: ${lost} of ${pings.sent} pings lost\n`)
     expect(lost).toBeLessThan(most)
   }
 })
