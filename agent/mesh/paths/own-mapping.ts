@@ -41,12 +41,13 @@ export class OwnMapping {
 
   /** What peers may be told beside the node's own endpoints. */
   mapped(own: ReadonlySet<Endpoint>, stun: FromStun): Endpoint[] {
-    // A NAT that makes a mapping for each destination has made none yet for the peer that is told.
-    if (stun.nat === 'hard') return []
     const seen = [...this.#seen.values()].reverse()
-    return [...new Set([...stun.mapped, ...seen])]
-      .filter((endpoint) => !own.has(endpoint))
-      .slice(0, MAX_MAPPED_ENDPOINTS)
+    const all = [...new Set([...stun.mapped, ...seen])].filter((endpoint) => !own.has(endpoint))
+    if (stun.nat !== 'hard') return all.slice(0, MAX_MAPPED_ENDPOINTS)
+    // A NAT that makes a mapping for each destination has made none yet for the peer that is told. But what the peer sends to any port of
+    // the address opens its own NAT, if that goes by addresses alone.
+    const addresses = new Map(all.map((endpoint) => [splitEndpoint(endpoint).address, endpoint]))
+    return [...addresses.values()].slice(0, MAX_MAPPED_ENDPOINTS)
   }
 
   nat(own: ReadonlySet<Endpoint>, stun: FromStun): Nat {

@@ -125,7 +125,8 @@ export class PeerPath {
     for (const { endpoint, nearness } of told)
       this.#candidates.set(endpoint, { ...(before.get(endpoint) ?? fresh()), endpoint, nearness, told: true })
     for (const [endpoint, candidate] of before) {
-      const keep = endpoint === this.#used || now - candidate.answeredAt < FRESH_MS
+      // What the peer no longer tells goes; where its packets come from it need not know itself.
+      const keep = !candidate.told || endpoint === this.#used || now - candidate.answeredAt < FRESH_MS
       if (!this.#candidates.has(endpoint) && keep)
         this.#candidates.set(endpoint, { ...candidate, told: false })
     }
@@ -303,7 +304,8 @@ export class PeerPath {
     const used = this.#usedCandidate
     if (used === undefined)
       return best.nearness === 'lan' || !this.#mayBeNear() || now - (this.#foundAt ?? now) >= SETTLE_MS
-    if (this.#silence(used, now) >= DISTRUST_MS) return true
+    // It must have answered since the other one fell silent, or it may be as dead.
+    if (this.#silence(used, now) >= DISTRUST_MS) return best.answeredAt >= (used.waitingSince ?? now)
     if (!this.#isBetter(best, used, now)) return false
     while ((this.#changes[0] ?? now) < now - CHANGES_MS) this.#changes.shift()
     if (this.#changes.length >= MAX_CHANGES) return false
