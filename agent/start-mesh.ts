@@ -9,6 +9,8 @@ import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import { systemCommands } from './mesh/exec.ts'
+import { systemAddresses } from './mesh/paths/network-watch.ts'
+import { SharedPort } from './mesh/paths/shared-port.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import type { OutgoingSignal } from './session/signal-outbox.ts'
 
@@ -16,7 +18,10 @@ interface Options {
   readonly node: JoinedNode
   readonly clock: Clock
   readonly log: Log
-  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace' | 'names'>
+  readonly config: Pick<
+    NodeConfig,
+    'interface' | 'listenPort' | 'publicEndpoint' | 'stun' | 'userspace' | 'names'
+  >
 }
 
 /** @throws UserError if there can be no interface here. */
@@ -33,7 +38,7 @@ function createEngine(
   { node, clock, log, config }: Options,
   sendSignals: (signals: OutgoingSignal[]) => void,
 ): MeshEngine {
-  const { interface: iface, listenPort, userspace } = config
+  const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
   const { directory, keys } = node
   const { id, fleet, ipv4, ipv4Range } = node.state.node
   const cache = join(directory, 'mesh.json')
@@ -44,6 +49,10 @@ function createEngine(
     self: { id, ipv4, wireguard: keys.wireguard, sealing: keys.sealing },
     iface,
     listenPort,
+    publicEndpoint,
+    stun,
+    networkState: systemAddresses,
+    openPort: () => SharedPort.open({ commands, iface, listenPort }),
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
     names: createNames({ node, clock, log, config }),

@@ -299,7 +299,7 @@ export class SessionShard extends DurableObject<Env> {
     const settings = {
       heartbeatMs: HEARTBEAT_INTERVAL_MS,
       telemetryMs: TELEMETRY_INTERVAL_MS,
-      stun: [],
+      stun: [...config.stun],
       relays: [],
       leaseMs: MESH_LEASE_MS,
     }

@@ -5,6 +5,7 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
+import type { EndpointsSignal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
 import type { NodeId } from '../../protocol/ids.ts'
@@ -12,19 +13,21 @@ import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
 import { Announcer } from './announcer.ts'
-import { emptyCache, formatCache, parseCache } from './cache.ts'
+import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
 import { ownEndpoints } from './endpoints.ts'
-import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
+import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
-import { PeerPaths } from './peer-paths.ts'
+import { NetworkWatch } from './paths/network-watch.ts'
+import { PathEngine } from './paths/path-engine.ts'
 import { describeRefused } from './refused-peers.ts'
+import { noRelay } from './relay-paths.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
 import { WireGuardDevice } from './wg.ts'
@@ -41,7 +44,7 @@ export class MeshEngine {
   readonly #devicePeers: DevicePeers
   readonly #signals: Signals
   readonly #announcer: Announcer
-  readonly #paths: PeerPaths
+  readonly #paths: PathEngine
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   #map = new MeshMap()
@@ -52,6 +55,7 @@ export class MeshEngine {
   #interfaceUp = false
   #reachable = 0
   #tick: Timer | undefined
+  #watch: NetworkWatch | undefined
   #started = false
   #stopped = false
 
@@ -82,7 +86,18 @@ export class MeshEngine {
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
-    this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
+    this.#paths = new PathEngine({
+      fleet: { id: fleet.id, ranges: this.#fleetRanges },
+      self: self.id,
+      sealingKey: self.sealing.privateKey,
+      relay: options.relay ?? noRelay,
+      openPort: options.openPort,
+      clock,
+      log,
+      apply: () => void this.#apply.request(),
+      announce: (peer) => this.#announce(peer),
+    })
+    this.#paths.useStun({ own: options.stun ?? [] })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#apply = new SerialTask(
       clock,
@@ -113,13 +128,15 @@ export class MeshEngine {
     if (cache === undefined) log.warn('the cached mesh map cannot be read; the gateway will send it anew')
     const { map, known } = cache ?? emptyCache()
     this.#map = map
-    this.#paths.restore(known)
-    this.#accept()
+    this.#accept(known)
     await this.#locate()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
     this.#started = true
+    await this.#paths.start()
+    this.#announce()
+    this.#watchNetwork()
     await this.#apply.request()
     return origin
   }
@@ -149,14 +166,22 @@ export class MeshEngine {
     const sender = this.#accepted.peers.get(from)
     const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
     if (sender === undefined || signal === undefined || !this.#accepted.peers.has(from)) return
-    const { moved, worthTrying } = this.#paths.hear(from, signal)
+    switch (signal.kind) {
+      case 'endpoints':
+        return this.#onEndpoints(sender, signal)
+    }
+  }
+
+  #onEndpoints(sender: MeshPeer, signal: EndpointsSignal): void {
+    const { moved, worthTrying } = this.#paths.hear(sender.id, signal)
     if (moved) this.#save.soon()
     if (worthTrying) void this.#apply.request()
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
   }
 
   /** The session is up: every peer is told where this node is, and asked the same. */
-  onConnected(): void {
+  onConnected({ stun }: MeshSettings): void {
+    this.#paths.useStun({ gateway: stun })
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
   }
@@ -183,6 +208,8 @@ export class MeshEngine {
     this.#stopped = true
     this.#announcer.disconnect()
     this.#tick?.cancel()
+    this.#watch?.stop()
+    await this.#paths.stop()
     await this.#apply.stop()
     this.#save.close()
     await this.#options.names?.stop()
@@ -194,10 +221,10 @@ export class MeshEngine {
   }
 
   /** The map has changed. */
-  #accept(): void {
+  #accept(known?: ReadonlyMap<NodeId, Known>): void {
     const { fleet, self } = this.#options
     this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
-    this.#paths.forgetAllBut(this.#accepted.peers)
+    this.#paths.setPeers(this.#accepted.peers, known)
     this.#signals.forgetAllBut(this.#accepted.peers)
     this.#options.names?.follow(this.#peers())
   }
@@ -235,7 +262,7 @@ export class MeshEngine {
     if (this.#stopped) return
     const { clock } = this.#options
     this.#tick?.cancel()
-    const wait = this.#paths.isSearching() ? SEARCH_TICK_MS : IDLE_TICK_MS
+    const wait = this.#paths.isUnsettled() ? SEARCH_TICK_MS : IDLE_TICK_MS
     this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
   }
 
@@ -250,11 +277,27 @@ export class MeshEngine {
         fleet: this.#fleetRanges,
         configured: publicEndpoint,
       })
-      this.#paths.relocate(local)
-      if (this.#announcer.relocate(own)) this.#announcer.announce(this.#peers(), { reply: false })
+      this.#paths.relocate(local, own)
+      this.#announce()
     } catch (error) {
       log.warn('the addresses of this machine cannot be read', { problem: String(error) })
     }
+  }
+
+  /** To this peer, or to all if there is anything new to tell. */
+  #announce(peer?: NodeId): void {
+    const isNew = this.#announcer.relocate(this.#paths.place)
+    const one = peer === undefined ? undefined : this.#accepted.peers.get(peer)
+    if (isNew) this.#announcer.announce(this.#peers(), { reply: false })
+    else if (one !== undefined) this.#announcer.announce([one], { reply: false })
+  }
+
+  #watchNetwork(): void {
+    const { clock, networkState: look } = this.#options
+    if (look === undefined) return
+    const onChange = (what: 'addresses' | 'slept') =>
+      what === 'slept' ? this.#paths.moved() : void this.#locate().then(() => this.#apply.request())
+    this.#watch = new NetworkWatch({ clock, look, onChange })
   }
 
   #saveCache(): void {
