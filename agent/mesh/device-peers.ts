@@ -1,6 +1,6 @@
 /** The peers on the interface: made to follow the map, and read back for those who ask how they are. */
 import { nodeIpv6 } from '../../protocol/addresses.ts'
-import type { FleetId } from '../../protocol/ids.ts'
+import type { FleetId, NodeId } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
 import type { PeerPaths } from './peer-paths.ts'
@@ -16,6 +16,10 @@ interface Options {
   readonly clock: Clock
 }
 
+interface Networks {
+  networksBehind(id: NodeId): readonly string[]
+}
+
 interface Followed {
   readonly reachable: number
   readonly learned: boolean
@@ -25,16 +29,23 @@ interface Followed {
 export class DevicePeers {
   readonly #options: Options
   readonly #refused: RefusedPeers
+  #endpoints: readonly string[] = []
 
   constructor(options: Options) {
     this.#options = options
     this.#refused = new RefusedPeers(options.clock)
   }
 
+  /** Addresses, without port, by which peers were reached at the last look. */
+  get endpoints(): readonly string[] {
+    return this.#endpoints
+  }
+
   /** @returns how many are reachable, whether any was reached where it never was before, and which ones `wg` does not take. */
-  async follow(peers: readonly MeshPeer[]): Promise<Followed> {
+  async follow(peers: readonly MeshPeer[], networks: Networks): Promise<Followed> {
     const { fleet, device, paths, clock } = this.#options
     const actual = await this.#read()
+    this.#endpoints = [...actual.values()].flatMap(({ endpoint }) => addressOf(endpoint) ?? [])
     const plans = peers.map((peer) => {
       const found = actual.get(peer.wg)
       const learned = found !== undefined && paths.remember(peer.id, found)
@@ -42,7 +53,7 @@ export class DevicePeers {
     })
     const desired = plans.map(({ peer, endpoint, keepalive }) => ({
       publicKey: peer.wg,
-      allowedIps: [`${peer.ip4}/32`, `${nodeIpv6(fleet, peer.id)}/128`],
+      allowedIps: [`${peer.ip4}/32`, `${nodeIpv6(fleet, peer.id)}/128`, ...networks.networksBehind(peer.id)],
       endpoint,
       keepalive,
     }))
@@ -68,4 +79,10 @@ export class DevicePeers {
     const { peers } = await this.#options.device.read()
     return new Map(peers.map((peer) => [peer.publicKey, peer]))
   }
+}
+
+/** Without the port, and without a zone. */
+function addressOf(endpoint: string | undefined): string | undefined {
+  const [, address] = /^\[?([0-9a-f.:]+)(?:%[^\]]*)?\]?:[0-9]+$/.exec(endpoint ?? '') ?? []
+  return address
 }

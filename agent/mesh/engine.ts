@@ -16,6 +16,7 @@ import { emptyCache, formatCache, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
 import { ownEndpoints } from './endpoints.ts'
+import { Enforcement } from './enforcement.ts'
 import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
@@ -38,6 +39,7 @@ export class MeshEngine {
   readonly #fleetRange: Ipv4Range
   readonly #fleetRanges: BlockList
   readonly #interface: MeshInterface
+  readonly #enforcement: Enforcement
   readonly #devicePeers: DevicePeers
   readonly #signals: Signals
   readonly #announcer: Announcer
@@ -82,7 +84,15 @@ export class MeshEngine {
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
-    this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
+    this.#enforcement = new Enforcement({ ...options, offered: options.routes ?? NO_OFFERS })
+    const tunnelled = () => ranges(fleet.ipv4Range, ipv6Range, ...this.#enforcement.networks)
+    this.#paths = new PeerPaths({
+      self: self.id,
+      clock,
+      get fleet() {
+        return tunnelled()
+      },
+    })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#apply = new SerialTask(
       clock,
@@ -173,6 +183,7 @@ export class MeshEngine {
       position: this.position,
       peers: await this.#devicePeers.status(this.#peers()),
       names: this.#options.names?.status,
+      routes: this.#enforcement.status,
       ignoredSignals: this.#signals.ignored,
       lastError: this.#apply.lastError ?? this.#leftOut,
     }
@@ -186,7 +197,9 @@ export class MeshEngine {
     await this.#apply.stop()
     this.#save.close()
     await this.#options.names?.stop()
-    if (!keepInterface) await this.#interface.down()
+    if (keepInterface) return
+    await this.#interface.down()
+    await this.#enforcement.stop()
   }
 
   #peers(): MeshPeer[] {
@@ -217,9 +230,17 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    const { reachable, learned, refused } = await this.#devicePeers.follow(this.#peers())
+    const { peers, refused: unenforced } = await this.#enforcement.admit({
+      rules: this.#map.rules,
+      peers: this.#peers(),
+      approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
+    })
+    await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
+    const { reachable, learned, refused } = await this.#devicePeers.follow(peers, this.#enforcement)
     this.#interfaceUp = true
-    this.#noteLeftOut(describeRefused([...this.#accepted.refused, ...refused]))
+    const missing = await this.#enforcement.setRoutes(peers, () => undefined, this.#interface.hasIpv6)
+    const leftOut = describeRefused([...this.#accepted.refused, ...unenforced, ...refused])
+    this.#noteLeftOut(leftOut ?? missing)
     this.#reachable = reachable
     if (learned) this.#save.soon()
     this.#scheduleTick()
@@ -265,6 +286,8 @@ export class MeshEngine {
     }
   }
 }
+
+const NO_OFFERS = { offers: [], masquerade: true, note: { load: () => undefined, save: () => {} } }
 
 const notStarted = (error: CommandError): UserError =>
   new UserError({
