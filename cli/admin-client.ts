@@ -17,6 +17,7 @@ import {
   type TokenItem,
   TokenList,
 } from '../protocol/http.ts'
+import { NodeRoutes, type RouteChangeBody } from '../protocol/node-routes.ts'
 import type { NodePatchBody } from '../protocol/node-tags.ts'
 import {
   KeyringReply,
@@ -104,6 +105,18 @@ export class AdminClient {
 
   removeNode(name: string) {
     return this.#call(Nothing, 'DELETE', `/v1/nodes/${encodeURIComponent(name)}`)
+  }
+
+  nodeRoutes(name: string): Promise<NodeRoutes> {
+    return this.#call(NodeRoutes, 'GET', `/v1/nodes/${encodeURIComponent(name)}/routes`)
+  }
+
+  changeNodeRoutes(name: string, change: RouteChangeBody): Promise<NodeRoutes> {
+    return this.#call(NodeRoutes, 'PATCH', `/v1/nodes/${encodeURIComponent(name)}/routes`, json(change))
+  }
+
+  setNodeAddress(name: string, ip4: string): Promise<NodeItem> {
+    return this.#call(NodeItem, 'PUT', `/v1/nodes/${encodeURIComponent(name)}/ip`, json({ ip4 }))
   }
 
   quarantineNode(name: string, body: { readonly reason: string }) {

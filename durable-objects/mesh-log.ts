@@ -8,6 +8,7 @@ import { type NodeId, Tags } from '../protocol/ids.ts'
 import { MESH_ENTRIES_PER_FRAME, MESH_LOG_KEEP } from '../protocol/limits.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../protocol/mesh.ts'
 import type { NodeRow } from './fleet-schema.ts'
+import { routesOf } from './node-routes.ts'
 import type { Sql } from './sql.ts'
 
 /** Entries by which a kept snapshot may lag; building one reads every node's row. */
@@ -118,6 +119,7 @@ const isMember = (row: NodeRow): boolean =>
 
 function peerOf(row: NodeRow): MeshPeer {
   const tags = Tags.parse(JSON.parse(row.tags))
+  const routes = routesOf(row)
   return {
     id: row.id,
     name: row.name,
@@ -125,6 +127,7 @@ function peerOf(row: NodeRow): MeshPeer {
     seal: row.sealing_key,
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
+    ...(routes.length > 0 && { routes }),
   }
 }
 
