@@ -34,6 +34,16 @@ export const meshOptions = {
   'no-mesh': { type: 'boolean', help: 'take no part in the mesh; needs no privileges' },
   interface: { type: 'string', value: 'NAME', help: "the mesh's network interface (default claw0)" },
   'listen-port': { type: 'string', value: 'PORT', help: 'UDP port of WireGuard (default 51820)' },
+  route: {
+    type: 'string',
+    multiple: true,
+    value: 'CIDR',
+    help: 'offer this network behind the node to the fleet',
+  },
+  'no-masquerade': {
+    type: 'boolean',
+    help: 'peers keep their own addresses in the networks behind this node',
+  },
   'no-names': {
     type: 'boolean',
     help: "serve no names of the mesh, and leave this machine's resolver alone",
@@ -65,6 +75,8 @@ export const configFlags = (flags: Flags): ConfigFlags => ({
     // A flag that is not given says nothing; it does not say no.
     userspace: flags.userspace || undefined,
     mesh: flags['no-mesh'] ? false : undefined,
+    routes: flags.route,
+    routes_masquerade: flags['no-masquerade'] ? false : undefined,
     names: flags['no-names'] ? 'off' : undefined,
     secrets_cache: flags['no-cache'] ? false : undefined,
   },
