@@ -14,6 +14,7 @@ import { MeshEngine } from './mesh/engine.ts'
 import { systemCommands } from './mesh/exec.ts'
 import type { ForwardingNote } from './mesh/forwarding.ts'
 import { bootId } from './mesh/interface-record.ts'
+import { openMtuProbe } from './mesh/mtu-probe.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import type { OutgoingSignal } from './session/signal-outbox.ts'
 
@@ -54,6 +55,7 @@ function createEngine(
     listenPort,
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
+    openMtuProbe,
     routes: {
       offers: config.routes,
       masquerade: config.routesMasquerade,

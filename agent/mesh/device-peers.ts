@@ -3,6 +3,7 @@ import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId, NodeId } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import type { ReachedPeer } from './path-mtu.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
@@ -24,6 +25,8 @@ interface Followed {
   readonly reachable: number
   readonly learned: boolean
   readonly refused: readonly RefusedPeer[]
+  /** Those that are reached, and where. */
+  readonly reached: readonly ReachedPeer[]
 }
 
 export class DevicePeers {
@@ -65,6 +68,10 @@ export class DevicePeers {
       reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
       refused: this.#refused.among(peers),
+      reached: plans.flatMap(({ peer: { id, ip4 }, found }) => {
+        const endpoint = isReachable(found, clock.now()) ? addressOf(found?.endpoint) : undefined
+        return endpoint === undefined ? [] : [{ id, ip4, endpoint }]
+      }),
     }
   }
 

@@ -9,6 +9,7 @@ import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { NodeRouteStatus, OfferedRoutes } from './enforcement.ts'
 import type { Commands } from './exec.ts'
+import type { MtuProbe } from './mtu-probe.ts'
 import type { PeerStatus } from './peer-status.ts'
 import type { IgnoredSignals, SealedSignal } from './signals.ts'
 
@@ -28,6 +29,8 @@ export interface MeshEngineOptions {
   readonly commands: Commands
   /** Networks behind this node; undefined if it offers none. */
   readonly routes?: OfferedRoutes | undefined
+  /** Finds out how large packets may be; without it all are of the interface's size. */
+  readonly openMtuProbe?: ((own: Ipv4) => Promise<MtuProbe>) | undefined
   /** Undefined if this node serves none. */
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock

@@ -24,10 +24,13 @@ import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
+import type { MtuProbe } from './mtu-probe.ts'
+import { PathMtu } from './path-mtu.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { describeRefused } from './refused-peers.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
+import { innerMtuTo } from './underlay-mtu.ts'
 import { WireGuardDevice } from './wg.ts'
 
 /** How often to look at the interface while a candidate may answer any moment, and otherwise. */
@@ -53,6 +56,8 @@ export class MeshEngine {
   /** False after a failure: the interface may be gone, and is looked after before anything else. */
   #interfaceUp = false
   #reachable = 0
+  #mtuProbe: MtuProbe | undefined
+  #mtu: PathMtu | undefined
   #tick: Timer | undefined
   #started = false
   #stopped = false
@@ -195,6 +200,7 @@ export class MeshEngine {
     this.#announcer.disconnect()
     this.#tick?.cancel()
     await this.#apply.stop()
+    this.#mtuProbe?.close()
     this.#save.close()
     await this.#options.names?.stop()
     if (keepInterface) return
@@ -222,7 +228,25 @@ export class MeshEngine {
     log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
     if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
     this.#options.names?.interfaceUp({ ipv6: this.#interface.hasIpv6 })
+    await this.#openMtuProbe()
     return origin
+  }
+
+  async #openMtuProbe(): Promise<void> {
+    const { openMtuProbe, self, clock, commands, log } = this.#options
+    if (openMtuProbe === undefined || this.#mtuProbe !== undefined) return
+    try {
+      const probe = await openMtuProbe(self.ipv4)
+      this.#mtuProbe = probe
+      this.#mtu = new PathMtu({
+        clock,
+        probe,
+        known: (endpoint) => innerMtuTo(commands, endpoint),
+        apply: () => this.#apply.request(),
+      })
+    } catch (error) {
+      log.warn('the size of packets to peers cannot be found out', { problem: String(error) })
+    }
   }
 
   async #reconcile(): Promise<void> {
@@ -236,9 +260,14 @@ export class MeshEngine {
       approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
     })
     await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
-    const { reachable, learned, refused } = await this.#devicePeers.follow(peers, this.#enforcement)
+    const { reachable, learned, refused, reached } = await this.#devicePeers.follow(peers, this.#enforcement)
     this.#interfaceUp = true
-    const missing = await this.#enforcement.setRoutes(peers, () => undefined, this.#interface.hasIpv6)
+    const missing = await this.#enforcement.setRoutes(
+      peers,
+      (id) => this.#mtu?.mtuOf(id),
+      this.#interface.hasIpv6,
+    )
+    this.#mtu?.follow(reached, new Set(peers.map(({ id }) => id)))
     const leftOut = describeRefused([...this.#accepted.refused, ...unenforced, ...refused])
     this.#noteLeftOut(leftOut ?? missing)
     this.#reachable = reachable
