@@ -1,6 +1,9 @@
 /** Puts the mesh engine together for this node, and brings its interface up. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
+import { parseJson } from '../protocol/json.ts'
 import type { Clock } from './clock.ts'
 import type { NodeConfig } from './config/node-config.ts'
 import { MeshNames } from './dns/mesh-names.ts'
@@ -9,6 +12,9 @@ import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import { systemCommands } from './mesh/exec.ts'
+import type { ForwardingNote } from './mesh/forwarding.ts'
+import { bootId } from './mesh/interface-record.ts'
+import { openMtuProbe } from './mesh/mtu-probe.ts'
 import { systemAddresses } from './mesh/paths/network-watch.ts'
 import { SharedPort } from './mesh/paths/shared-port.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
@@ -20,7 +26,14 @@ interface Options {
   readonly log: Log
   readonly config: Pick<
     NodeConfig,
-    'interface' | 'listenPort' | 'publicEndpoint' | 'stun' | 'userspace' | 'names'
+    | 'interface'
+    | 'listenPort'
+    | 'publicEndpoint'
+    | 'stun'
+    | 'userspace'
+    | 'names'
+    | 'routes'
+    | 'routesMasquerade'
   >
 }
 
@@ -55,6 +68,12 @@ function createEngine(
     openPort: () => SharedPort.open({ commands, iface, listenPort }),
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
+    openMtuProbe,
+    routes: {
+      offers: config.routes,
+      masquerade: config.routesMasquerade,
+      note: fileNote(join(directory, `forwarding-${iface}.json`)),
+    },
     names: createNames({ node, clock, log, config }),
     clock,
     log,
@@ -66,6 +85,22 @@ function createEngine(
     sendSignals,
   })
 }
+
+/** A restart of the machine undoes what was changed, and the note then says nothing of it. */
+function fileNote(path: string): ForwardingNote {
+  return {
+    load: () => {
+      const note = Note.safeParse(parseJson(readPrivateFile(path) ?? ''))
+      return note.success && note.data.boot === bootId() ? note.data.changed : undefined
+    },
+    save: (changed) => {
+      if (changed === undefined) rmSync(path, { force: true })
+      else writePrivateFile(path, `${JSON.stringify({ boot: bootId(), changed })}\n`)
+    },
+  }
+}
+
+const Note = z.object({ boot: z.string(), changed: z.string() })
 
 function createNames({ node, clock, log, config }: Options): MeshNames | undefined {
   const { names: mode, interface: iface } = config

@@ -25,6 +25,7 @@ import {
   MeshPolicySetReply,
   MeshPolicyTestReply,
 } from '../protocol/mesh-policy-api.ts'
+import { NodeRoutes, type RouteChangeBody } from '../protocol/node-routes.ts'
 import type { NodePatchBody } from '../protocol/node-tags.ts'
 import {
   KeyringReply,
@@ -112,6 +113,18 @@ export class AdminClient {
 
   removeNode(name: string) {
     return this.#call(Nothing, 'DELETE', `/v1/nodes/${encodeURIComponent(name)}`)
+  }
+
+  nodeRoutes(name: string): Promise<NodeRoutes> {
+    return this.#call(NodeRoutes, 'GET', `/v1/nodes/${encodeURIComponent(name)}/routes`)
+  }
+
+  changeNodeRoutes(name: string, change: RouteChangeBody): Promise<NodeRoutes> {
+    return this.#call(NodeRoutes, 'PATCH', `/v1/nodes/${encodeURIComponent(name)}/routes`, json(change))
+  }
+
+  setNodeAddress(name: string, ip4: string): Promise<NodeItem> {
+    return this.#call(NodeItem, 'PUT', `/v1/nodes/${encodeURIComponent(name)}/ip`, json({ ip4 }))
   }
 
   quarantineNode(name: string, body: { readonly reason: string }) {

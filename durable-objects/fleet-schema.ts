@@ -81,6 +81,17 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
       CREATE TABLE mesh_moves (node_id TEXT PRIMARY KEY) WITHOUT ROWID;
     `,
   },
+  {
+    id: 6,
+    sql: `
+      -- Networks behind the node: what it last offered, and what its owner has approved. What is in both is routed.
+      ALTER TABLE nodes ADD COLUMN offers TEXT NOT NULL DEFAULT '[]';
+      ALTER TABLE nodes ADD COLUMN approved_routes TEXT NOT NULL DEFAULT '[]';
+
+      -- 1 for an address that was asked for by name: the highest of the others tells where fresh ones begin.
+      ALTER TABLE addresses ADD COLUMN named INTEGER NOT NULL DEFAULT 0;
+    `,
+  },
 ]
 
 export interface NodeRow extends Record<string, string | number | null> {
@@ -100,4 +111,8 @@ export interface NodeRow extends Record<string, string | number | null> {
   rotation_until: number | null
   key_entry: number | null
   class: number | null
+  /** JSON. */
+  offers: string
+  /** JSON. */
+  approved_routes: string
 }

@@ -16,8 +16,10 @@ import { toBase32 } from '../protocol/base32.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { EnrolReply } from '../protocol/http.ts'
 import {
+  type Cidr,
   FleetId,
   type IdentityKey,
+  type Ipv4,
   type NodeId,
   NodeName,
   type SealingKey,
@@ -26,11 +28,12 @@ import {
 } from '../protocol/ids.ts'
 import { MAX_TAGS } from '../protocol/limits.ts'
 import type { MeshPosition } from '../protocol/mesh.ts'
+import type { NodeRoutes, RouteChange } from '../protocol/node-routes.ts'
 import { changeTags, type TagChange } from '../protocol/node-tags.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { mightRead, type StoredPolicy } from '../protocol/secret-policy.ts'
 import { shardName } from '../protocol/shard.ts'
-import { leaseAddress, releaseAddress } from './address-pool.ts'
+import { isAnyOutside, leaseAddress, moveAddress, releaseAddress } from './address-leases.ts'
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
@@ -39,6 +42,7 @@ import { FleetPolicy, type PolicyQuestion, type PolicyWrite } from './fleet-poli
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
 import type { MeshUpdate } from './mesh-log.ts'
+import { changeRoutes, nodeRoutes, offersText } from './node-routes.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
 
@@ -78,6 +82,12 @@ export interface NodeRecord {
   readonly entry: number | null
 }
 
+const ADDRESS_REFUSALS = {
+  outside: 'E_ADDRESS_OUTSIDE',
+  taken: 'E_ADDRESS_TAKEN',
+  resting: 'E_ADDRESS_RESTING',
+} as const
+
 /** An offline node may take a day to hear that it is asked. */
 const ROTATION_ALLOWED_MS = 24 * 60 * 60_000
 
@@ -86,6 +96,7 @@ export interface Registration {
   readonly agent: string
   readonly mesh: boolean
   readonly at: MeshPosition | undefined
+  readonly offers: readonly Cidr[]
 }
 
 export class Fleet extends DurableObject<Env> {
@@ -210,6 +221,37 @@ export class Fleet extends DurableObject<Env> {
     return ok(tags)
   }
 
+  routes(id: NodeId): NodeRoutes | undefined {
+    const row = this.#row(id)
+    return row && nodeRoutes(row)
+  }
+
+  async changeRoutes(id: NodeId, change: RouteChange): Promise<Result<NodeRoutes, Refusal>> {
+    const row = this.#row(id)
+    if (row === undefined || row.removed_at !== null) return err(refusal('E_NODE_NOT_FOUND'))
+    const approved = changeRoutes(this.#sql, row, change, { id: this.#id, ipv4Range: this.env.FLEET_CIDR })
+    if (!approved.ok) return approved
+    return ok(nodeRoutes(this.#setRoutes(row, { approved_routes: JSON.stringify(approved.value) })))
+  }
+
+  /** Gives the node another address; it hears of it with its next session, which begins at once. */
+  async setAddress(id: NodeId, ip4: Ipv4): Promise<Result<Ipv4, Refusal>> {
+    const row = this.#row(id)
+    const range = parseIpv4Range(this.env.FLEET_CIDR)
+    if (row === undefined || row.removed_at !== null || range === undefined)
+      return err(refusal('E_NODE_NOT_FOUND'))
+    const to = ipv4ToNumber(ip4)
+    let problem: ReturnType<typeof moveAddress>
+    const change = this.#mesh.change(id, () => {
+      problem = moveAddress(this.#sql, range, { node: id, from: row.ipv4, to, now: Date.now() })
+      if (problem === undefined) this.#sql.run('UPDATE nodes SET ipv4 = ? WHERE id = ?', to, id)
+    })
+    if (problem !== undefined) return err(refusal(ADDRESS_REFUSALS[problem]))
+    void this.#mesh.publish(change)
+    await this.#callShardOf(id, (shard) => shard.restart(id))
+    return ok(ip4)
+  }
+
   /** Lets the node change its identity key, and asks it to, now or when it is next here. */
   async allowRotation(id: NodeId): Promise<void> {
     this.#sql.run('UPDATE nodes SET rotation_until = ? WHERE id = ?', Date.now() + ROTATION_ALLOWED_MS, id)
@@ -252,6 +294,8 @@ export class Fleet extends DurableObject<Env> {
       })
       void this.#mesh.publish(change)
     }
+    const offers = offersText(registration.offers)
+    if (row.offers !== offers) this.#setRoutes(row, { offers })
     return this.#mesh.register(row.id, registration.at)
   }
 
@@ -323,6 +367,7 @@ export class Fleet extends DurableObject<Env> {
 
     const now = Date.now()
     const range = parseIpv4Range(this.env.FLEET_CIDR)
+    if (range !== undefined && isAnyOutside(this.#sql, range)) return err(refusal('E_FLEET_CIDR_NARROWED'))
     const ipv4 = range && leaseAddress(this.#sql, range, id, now)
     if (ipv4 === undefined) return err(refusal('E_POOL_EXHAUSTED'))
     const name = this.#freeName(enrolment.name, id)
@@ -343,6 +388,21 @@ export class Fleet extends DurableObject<Env> {
     const row = this.#row(id)
     if (row === undefined) throw new Error('an enrolled node has no row')
     return ok(this.#reply(row))
+  }
+
+  /** Peers hear of it only if what is routed is another now. */
+  #setRoutes(row: NodeRow, change: Partial<Pick<NodeRow, 'offers' | 'approved_routes'>>): NodeRow {
+    const after = { ...row, ...change }
+    const changed = this.#mesh.change(row.id, () => {
+      this.#sql.run(
+        'UPDATE nodes SET offers = ?, approved_routes = ? WHERE id = ?',
+        after.offers,
+        after.approved_routes,
+        row.id,
+      )
+    })
+    void this.#mesh.publish(changed)
+    return after
   }
 
   /** Call in the transaction that changes the node. */

@@ -5,12 +5,14 @@ import { MESH_ENTRIES_PER_FRAME } from '../protocol/limits.ts'
 import type { MeshChanges, MeshPeer, MeshRule } from '../protocol/mesh.ts'
 import type { PolicyNode } from '../protocol/mesh-policy-compile.ts'
 import type { NodeRow } from './fleet-schema.ts'
+import { routesOf } from './node-routes.ts'
 
 export const isMember = (row: NodeRow): boolean =>
   row.mesh === 1 && row.removed_at === null && row.quarantine === null
 
 export function peerOf(row: NodeRow): MeshPeer {
   const tags = Tags.parse(JSON.parse(row.tags))
+  const routes = routesOf(row)
   return {
     id: row.id,
     name: row.name,
@@ -18,6 +20,7 @@ export function peerOf(row: NodeRow): MeshPeer {
     seal: row.sealing_key,
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
+    ...(routes.length > 0 && { routes }),
     ...(row.class !== null && row.class > 0 && { class: row.class }),
   }
 }
@@ -26,7 +29,7 @@ export function peerOf(row: NodeRow): MeshPeer {
 export const policyNodeOf = (row: NodeRow): PolicyNode => ({
   id: row.id,
   tags: Tags.parse(JSON.parse(row.tags)),
-  routes: [],
+  routes: routesOf(row),
 })
 
 /** One entry of a delta: the peer as it is now, or the id of one that is gone. */

@@ -196,6 +196,12 @@ export class SessionShard extends DurableObject<Env> {
     this.#sessions.forgetGeneration(node)
   }
 
+  /** What a session is told at its beginning is another now. */
+  restart(node: NodeId): void {
+    this.#authenticator.forget(node)
+    for (const socket of this.ctx.getWebSockets(node)) this.#close(socket, CLOSE.goingAway)
+  }
+
   /** What is remembered of the node has changed in the registry. */
   forget(node: NodeId): void {
     this.#authenticator.forget(node)
@@ -281,8 +287,8 @@ export class SessionShard extends DurableObject<Env> {
       return this.#refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)
     if (!this.#sessions.advance(id, frame.generation, Date.now())) return this.#quarantine(id)
 
-    const { agent, mesh, at, generation } = frame
-    const update = await this.#fleet((fleet) => fleet.register({ node: id, agent, mesh, at }))
+    const { agent, mesh, at, generation, offers = [] } = frame
+    const update = await this.#fleet((fleet) => fleet.register({ node: id, agent, mesh, at, offers }))
     if (update === undefined) return node.record.quarantine === undefined ? this.revoke(id) : this.hold(id)
     const protocol = Math.min(frame.protocol, PROTOCOL_VERSION)
     const time = Date.now()
@@ -309,6 +315,7 @@ export class SessionShard extends DurableObject<Env> {
       settings,
       fleet,
       ip4: ipv4,
+      ip4Range: config.range.cidr,
       time,
       gateway,
       ...(replaced && { replaced: true }),

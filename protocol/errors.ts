@@ -80,6 +80,11 @@ export const ERRORS = {
   E_KEY_IN_USE: { status: 409, title: 'Another node already uses one of these keys.' },
   E_POOL_EXHAUSTED: { status: 503, title: "The fleet's IPv4 range has no free address; widen FLEET_CIDR." },
 
+  E_FLEET_CIDR_NARROWED: {
+    status: 503,
+    title: 'FLEET_CIDR no longer holds all addresses that nodes have; widen it again.',
+  },
+
   // sessions
   E_PROTOCOL_VERSION: { status: 400, title: 'This protocol version is not supported; update the agent.' },
   E_FRAME_MALFORMED: { status: 400, title: 'The frame is not JSON of a known type.' },
@@ -95,6 +100,22 @@ export const ERRORS = {
 
   // nodes, secrets
   E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },
+  E_ADDRESS_OUTSIDE: { status: 400, title: "The address is not within the fleet's IPv4 range." },
+  E_ADDRESS_TAKEN: { status: 409, title: 'Another node has that address.' },
+  E_ADDRESS_RESTING: {
+    status: 409,
+    title: 'Another node had that address less than a day ago; take one that has rested.',
+  },
+  E_ROUTE_NETWORK: {
+    status: 400,
+    title: 'Only private networks are routed: RFC 1918, RFC 6598, and IPv6 within fc00::/7.',
+  },
+  E_ROUTE_NOT_OFFERED: {
+    status: 409,
+    title: "The node does not offer that network; name it in the node's setting `routes`.",
+  },
+  E_ROUTE_OVERLAP: { status: 409, title: 'That network overlaps another that is in use.' },
+  E_TOO_MANY_ROUTES: { status: 400, title: 'A node has at most 16 routes.' },
   E_TOO_MANY_TAGS: { status: 400, title: 'A node has at most 32 tags.' },
   E_SECRET_NAME: {
     status: 400,

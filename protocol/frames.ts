@@ -130,6 +130,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
     settings: Settings,
     fleet: FleetId,
     ip4: Ipv4,
+    /** The fleet's IPv4 range, which may have grown since the node joined. */
+    ip4Range: z.string().optional(),
     time: z.int(),
     gateway: GatewayProof,
     /** This session took over from another of the same node, which was told and closed. */

@@ -45,6 +45,16 @@ export const meshOptions = {
     multiple: true,
     help: 'a STUN server to ask, instead of those that the gateway names',
   },
+  route: {
+    type: 'string',
+    multiple: true,
+    value: 'CIDR',
+    help: 'offer this network behind the node to the fleet',
+  },
+  'no-masquerade': {
+    type: 'boolean',
+    help: 'peers keep their own addresses in the networks behind this node',
+  },
   'no-names': {
     type: 'boolean',
     help: "serve no names of the mesh, and leave this machine's resolver alone",
@@ -78,6 +88,8 @@ export const configFlags = (flags: Flags): ConfigFlags => ({
     // A flag that is not given says nothing; it does not say no.
     userspace: flags.userspace || undefined,
     mesh: flags['no-mesh'] ? false : undefined,
+    routes: flags.route,
+    routes_masquerade: flags['no-masquerade'] ? false : undefined,
     names: flags['no-names'] ? 'off' : undefined,
     secrets_cache: flags['no-cache'] ? false : undefined,
   },

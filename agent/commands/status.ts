@@ -49,6 +49,7 @@ function describe(status: AgentStatus, now: Date): string {
     ['addresses', `${status.ipv4}, ${status.ipv6}`],
     ['interface', describeInterface(status)],
     ['names', describeNames(status)],
+    ...routeRows(status),
     ...auditRows(status, now),
   ] as const
   const facts = rows.map(([name = '', value = '']) => `${name.padEnd(12)}${value}\n`).join('')
@@ -59,6 +60,13 @@ function problemRows({ problem }: AgentStatus): [string, string][] {
   if (problem === null) return []
   const what: [string, string] = ['problem', `${problem.message} (${problem.code})`]
   return problem.fix === null ? [what] : [what, ['fix', problem.fix]]
+}
+
+function routeRows({ mesh }: AgentStatus): [string, string][] {
+  return (mesh?.routes ?? []).map(({ network, by, problem }) => {
+    const where = by === null ? 'behind this node' : `behind ${by}`
+    return ['route', `${network} ${where}${problem === null ? '' : `, not in use: ${problem}`}`]
+  })
 }
 
 function auditRows({ audit }: AgentStatus, now: Date): [string, string][] {

@@ -13,7 +13,7 @@ import { checkPrivateDirectory, checkPrivateFile } from '../../host/private-file
 import { checkPinnedUrl, requireTls } from '../../host/require-tls.ts'
 import { readSettings, type Setting, type Settings } from '../../host/settings.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { Endpoint, NodeName } from '../../protocol/ids.ts'
+import { type Cidr, Endpoint, NodeName } from '../../protocol/ids.ts'
 import { StunServers } from '../../protocol/stun-servers.ts'
 import { GENERATION_FILE } from '../generation.ts'
 import { socketPath } from '../local-status.ts'
@@ -23,6 +23,7 @@ import { findNodeState, STATE_FILE } from '../node-state.ts'
 import { defaultStateDirectory } from '../state-directory.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { NAMES_MODES, type NamesMode } from './names-mode.ts'
+import { parseRoutes } from './offered-routes.ts'
 import { CONFIG_VARIABLE, NODE_SETTINGS, PREFIX, type SettingName } from './settings.ts'
 
 export interface NodeConfig {
@@ -43,6 +44,10 @@ export interface NodeConfig {
   readonly userspace: boolean
   /** How the mesh's names are served on this machine. */
   readonly names: NamesMode
+  /** Networks behind this node that it offers to the fleet. */
+  readonly routes: readonly Cidr[]
+  /** Whether what comes through the mesh into them gets this machine's address there. */
+  readonly routesMasquerade: boolean
   readonly secretsCache: {
     /** False if it is refused, for the node or for this one command. */
     readonly isUsed: boolean
@@ -133,6 +138,8 @@ function validate(
     stun: check('stun', settings.stun, parseStun) ?? [],
     userspace: settings.userspace?.value ?? DEFAULTS.userspace,
     names: check('names', settings.names, parseNamesMode) ?? DEFAULTS.names,
+    routes: check('routes', settings.routes, (list) => parseRoutes(list, rangesIn(directory))) ?? [],
+    routesMasquerade: settings.routes_masquerade?.value ?? DEFAULTS.routes_masquerade,
     secretsCache: {
       isUsed: settings.secrets_cache?.value ?? DEFAULTS.secrets_cache,
       isKept: settings.secrets_cache?.value !== false || settings.secrets_cache.source === NO_CACHE_FLAG,
@@ -151,6 +158,7 @@ export const DEFAULTS = {
   listen_port: 51820,
   userspace: false,
   names: 'auto',
+  routes_masquerade: true,
   secrets_cache: true,
   secrets_cache_max_age: '24h',
   log_level: 'info',
@@ -173,6 +181,12 @@ function checkSameGateway(directory: string, url: GatewayUrl): void {
     `this node has joined ${joined.gateway.url}, not ${url.origin}`,
     'name that one, or give the other one another dir',
   )
+}
+
+/** None before the node has joined. */
+function rangesIn(directory: string): readonly string[] {
+  const joined = stateIn(directory)
+  return joined === undefined ? [] : [joined.node.ipv4Range, joined.node.ipv6Range]
 }
 
 /** A damaged state is the command's own to report. */

@@ -23,6 +23,8 @@ export const NODE_SETTINGS = {
   stun: { kind: 'list', env: ['CLAWNODE_STUN'], flag: '--stun' },
   userspace: { kind: 'boolean', env: ['CLAWNODE_USERSPACE'], flag: '--userspace' },
   names: { kind: 'text', env: ['CLAWNODE_NAMES'], flag: '--no-names' },
+  routes: { kind: 'list', env: ['CLAWNODE_ROUTES'], flag: '--route' },
+  routes_masquerade: { kind: 'boolean', env: ['CLAWNODE_ROUTES_MASQUERADE'], flag: '--no-masquerade' },
   secrets_cache: { kind: 'boolean', env: ['CLAWNODE_SECRETS_CACHE'], flag: '--no-cache' },
   secrets_cache_max_age: { kind: 'text', env: ['CLAWNODE_SECRETS_CACHE_MAX_AGE'] },
   log_level: { kind: 'text', env: ['CLAWNODE_LOG_LEVEL', 'CLAWNODE_LOG'] },

@@ -1,8 +1,9 @@
 /** The peers on the interface: made to follow the map, and read back for those who ask how they are. */
 import { nodeIpv6 } from '../../protocol/addresses.ts'
-import type { FleetId } from '../../protocol/ids.ts'
+import type { FleetId, NodeId } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import type { ReachedPeer } from './path-mtu.ts'
 import type { PathEngine } from './paths/path-engine.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
@@ -16,25 +17,38 @@ interface Options {
   readonly clock: Clock
 }
 
+interface Networks {
+  networksBehind(id: NodeId): readonly string[]
+}
+
 interface Followed {
   readonly reachable: number
   readonly learned: boolean
   readonly refused: readonly RefusedPeer[]
+  /** Those that are reached, and where. */
+  readonly reached: readonly ReachedPeer[]
 }
 
 export class DevicePeers {
   readonly #options: Options
   readonly #refused: RefusedPeers
+  #endpoints: readonly string[] = []
 
   constructor(options: Options) {
     this.#options = options
     this.#refused = new RefusedPeers(options.clock)
   }
 
+  /** Addresses, without port, by which peers were reached at the last look. */
+  get endpoints(): readonly string[] {
+    return this.#endpoints
+  }
+
   /** @returns how many are reachable, whether any was reached where it never was before, and which ones `wg` does not take. */
-  async follow(peers: readonly MeshPeer[]): Promise<Followed> {
+  async follow(peers: readonly MeshPeer[], networks: Networks): Promise<Followed> {
     const { fleet, device, paths, clock } = this.#options
     const actual = await this.#read()
+    this.#endpoints = [...actual.values()].flatMap(({ endpoint }) => addressOf(endpoint) ?? [])
     const plans = peers.map((peer) => {
       const found = actual.get(peer.wg)
       const learned = found !== undefined && paths.remember(peer.id, found)
@@ -42,7 +56,7 @@ export class DevicePeers {
     })
     const desired = plans.map(({ peer, endpoint, reset, keepalive }) => ({
       publicKey: peer.wg,
-      allowedIps: [`${peer.ip4}/32`, `${nodeIpv6(fleet, peer.id)}/128`],
+      allowedIps: [`${peer.ip4}/32`, `${nodeIpv6(fleet, peer.id)}/128`, ...networks.networksBehind(peer.id)],
       endpoint,
       reset,
       keepalive,
@@ -55,6 +69,10 @@ export class DevicePeers {
       reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
       refused: this.#refused.among(peers),
+      reached: plans.flatMap(({ peer: { id, ip4 }, found }) => {
+        const endpoint = isReachable(found, clock.now()) ? addressOf(found?.endpoint) : undefined
+        return endpoint === undefined ? [] : [{ id, ip4, endpoint }]
+      }),
     }
   }
 
@@ -72,4 +90,10 @@ export class DevicePeers {
     const { peers } = await this.#options.device.read()
     return new Map(peers.map((peer) => [peer.publicKey, peer]))
   }
+}
+
+/** Without the port, and without a zone. */
+function addressOf(endpoint: string | undefined): string | undefined {
+  const [, address] = /^\[?([0-9a-f.:]+)(?:%[^\]]*)?\]?:[0-9]+$/.exec(endpoint ?? '') ?? []
+  return address
 }

@@ -8,7 +8,9 @@ import type { Clock } from '../clock.ts'
 import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
+import type { NodeRouteStatus, OfferedRoutes } from './enforcement.ts'
 import type { Commands } from './exec.ts'
+import type { MtuProbe } from './mtu-probe.ts'
 import type { ProbePort } from './paths/shared-port.ts'
 import type { PeerStatus } from './peer-status.ts'
 import type { RelayPaths } from './relay-paths.ts'
@@ -38,6 +40,10 @@ export interface MeshEngineOptions {
   readonly networkState?: () => string
   readonly backend: WireGuardBackend
   readonly commands: Commands
+  /** Networks behind this node; undefined if it offers none. */
+  readonly routes?: OfferedRoutes | undefined
+  /** Finds out how large packets may be; without it all are of the interface's size. */
+  readonly openMtuProbe?: ((own: Ipv4) => Promise<MtuProbe>) | undefined
   /** Undefined if this node serves none. */
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock
@@ -55,6 +61,8 @@ export interface MeshStatus {
   readonly position: MeshPosition | undefined
   readonly peers: readonly PeerStatus[]
   readonly names: NamesStatus | undefined
+  /** Networks behind this node and others. */
+  readonly routes: readonly NodeRouteStatus[]
   readonly ignoredSignals: IgnoredSignals
   /** Why the interface is not as it should be, or which peers cannot be on it; undefined if all is well. */
   readonly lastError: string | undefined

@@ -17,6 +17,7 @@ import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
 import { ownEndpoints } from './endpoints.ts'
+import { Enforcement } from './enforcement.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
@@ -24,12 +25,15 @@ import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
+import type { MtuProbe } from './mtu-probe.ts'
+import { PathMtu } from './path-mtu.ts'
 import { NetworkWatch } from './paths/network-watch.ts'
 import { PathEngine } from './paths/path-engine.ts'
 import { describeRefused } from './refused-peers.ts'
 import { noRelay } from './relay-paths.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
+import { innerMtuTo } from './underlay-mtu.ts'
 import { WireGuardDevice } from './wg.ts'
 
 /** How often to look at the interface while a candidate may answer any moment, and otherwise. */
@@ -41,6 +45,7 @@ export class MeshEngine {
   readonly #fleetRange: Ipv4Range
   readonly #fleetRanges: BlockList
   readonly #interface: MeshInterface
+  readonly #enforcement: Enforcement
   readonly #devicePeers: DevicePeers
   readonly #signals: Signals
   readonly #announcer: Announcer
@@ -54,6 +59,8 @@ export class MeshEngine {
   /** False after a failure: the interface may be gone, and is looked after before anything else. */
   #interfaceUp = false
   #reachable = 0
+  #mtuProbe: MtuProbe | undefined
+  #mtu: PathMtu | undefined
   #tick: Timer | undefined
   #watch: NetworkWatch | undefined
   #started = false
@@ -86,8 +93,15 @@ export class MeshEngine {
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
+    this.#enforcement = new Enforcement({ ...options, offered: options.routes ?? NO_OFFERS })
+    const tunnelled = () => ranges(fleet.ipv4Range, ipv6Range, ...this.#enforcement.networks)
     this.#paths = new PathEngine({
-      fleet: { id: fleet.id, ranges: this.#fleetRanges },
+      fleet: {
+        id: fleet.id,
+        get ranges() {
+          return tunnelled()
+        },
+      },
       self: self.id,
       sealingKey: self.sealing.privateKey,
       relay: options.relay ?? noRelay,
@@ -198,6 +212,7 @@ export class MeshEngine {
       position: this.position,
       peers: await this.#devicePeers.status(this.#peers()),
       names: this.#options.names?.status,
+      routes: this.#enforcement.status,
       ignoredSignals: this.#signals.ignored,
       lastError: this.#apply.lastError ?? this.#leftOut,
     }
@@ -211,9 +226,12 @@ export class MeshEngine {
     this.#watch?.stop()
     await this.#paths.stop()
     await this.#apply.stop()
+    this.#mtuProbe?.close()
     this.#save.close()
     await this.#options.names?.stop()
-    if (!keepInterface) await this.#interface.down()
+    if (keepInterface) return
+    await this.#interface.down()
+    await this.#enforcement.stop()
   }
 
   #peers(): MeshPeer[] {
@@ -236,7 +254,25 @@ export class MeshEngine {
     log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
     if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
     this.#options.names?.interfaceUp({ ipv6: this.#interface.hasIpv6 })
+    await this.#openMtuProbe()
     return origin
+  }
+
+  async #openMtuProbe(): Promise<void> {
+    const { openMtuProbe, self, clock, commands, log } = this.#options
+    if (openMtuProbe === undefined || this.#mtuProbe !== undefined) return
+    try {
+      const probe = await openMtuProbe(self.ipv4)
+      this.#mtuProbe = probe
+      this.#mtu = new PathMtu({
+        clock,
+        probe,
+        known: (endpoint) => innerMtuTo(commands, endpoint),
+        apply: () => this.#apply.request(),
+      })
+    } catch (error) {
+      log.warn('the size of packets to peers cannot be found out', { problem: String(error) })
+    }
   }
 
   async #reconcile(): Promise<void> {
@@ -244,9 +280,22 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    const { reachable, learned, refused } = await this.#devicePeers.follow(this.#peers())
+    const { peers, refused: unenforced } = await this.#enforcement.admit({
+      rules: this.#map.rules,
+      peers: this.#peers(),
+      approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
+    })
+    await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
+    const { reachable, learned, refused, reached } = await this.#devicePeers.follow(peers, this.#enforcement)
     this.#interfaceUp = true
-    this.#noteLeftOut(describeRefused([...this.#accepted.refused, ...refused]))
+    const missing = await this.#enforcement.setRoutes(
+      peers,
+      (id) => this.#mtu?.mtuOf(id),
+      this.#interface.hasIpv6,
+    )
+    this.#mtu?.follow(reached, new Set(peers.map(({ id }) => id)))
+    const leftOut = describeRefused([...this.#accepted.refused, ...unenforced, ...refused])
+    this.#noteLeftOut(leftOut ?? missing)
     this.#reachable = reachable
     if (learned) this.#save.soon()
     this.#scheduleTick()
@@ -308,6 +357,8 @@ export class MeshEngine {
     }
   }
 }
+
+const NO_OFFERS = { offers: [], masquerade: true, note: { load: () => undefined, save: () => {} } }
 
 const notStarted = (error: CommandError): UserError =>
   new UserError({

@@ -4,21 +4,31 @@
  */
 import * as z from 'zod'
 import type { NodeId } from '../../protocol/ids.ts'
-import { type MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
+import { type MeshChanges, MeshPeer, MeshPosition, MeshRule } from '../../protocol/mesh.ts'
 
 export type FoldResult = 'applied' | 'duplicate' | 'gap'
 
-const Stored = z.strictObject({ position: MeshPosition.optional(), peers: z.array(MeshPeer) })
+const Stored = z.strictObject({
+  position: MeshPosition.optional(),
+  peers: z.array(MeshPeer),
+  rules: z.array(MeshRule).nullable().optional(),
+})
 type Stored = z.infer<typeof Stored>
+
+/** What peers may send to this node. Null: there is no policy, and they may send everything. */
+export type MeshRules = readonly MeshRule[] | null
 
 interface Snapshot {
   readonly position: MeshPosition
   readonly peers: Map<NodeId, MeshPeer>
+  /** Undefined until a part says them; if none does, they are what they were. */
+  rules?: MeshRules
 }
 
 export class MeshMap {
   #position: MeshPosition | undefined
   #peers: ReadonlyMap<NodeId, MeshPeer> = new Map()
+  #rules: MeshRules = null
   /** The parts of a snapshot that have come so far. Until the last one the old map stays in force. */
   #snapshot: Snapshot | undefined
   /** The parts of one delta that have come so far: it takes effect as a whole. */
@@ -34,6 +44,10 @@ export class MeshMap {
     return this.#peers
   }
 
+  get rules(): MeshRules {
+    return this.#rules
+  }
+
   fold(changes: MeshChanges): FoldResult {
     const { epoch, from, to } = changes
     if (from === undefined) return this.#foldSnapshot(changes)
@@ -45,6 +59,7 @@ export class MeshMap {
     const peers = new Map(this.#peers)
     for (const part of [...parts, changes]) change(peers, part)
     this.#peers = peers
+    if (changes.rules !== undefined) this.#rules = changes.rules
     this.#position = { epoch, seq: to }
     return 'applied'
   }
@@ -59,16 +74,22 @@ export class MeshMap {
       this.#snapshot = { position, peers: new Map() }
     }
     change(this.#snapshot.peers, changes)
+    if (changes.rules !== undefined) this.#snapshot.rules = changes.rules
     if (changes.more === undefined) {
       this.#position = position
       this.#peers = this.#snapshot.peers
+      if (this.#snapshot.rules !== undefined) this.#rules = this.#snapshot.rules
       this.#snapshot = undefined
     }
     return 'applied'
   }
 
   toJSON(): Stored {
-    return { ...(this.#position && { position: this.#position }), peers: [...this.#peers.values()] }
+    return {
+      ...(this.#position && { position: this.#position }),
+      peers: [...this.#peers.values()],
+      ...(this.#rules !== null && { rules: [...this.#rules] }),
+    }
   }
 
   /** Undefined if it is not a map that `toJSON` gave. */
@@ -78,6 +99,7 @@ export class MeshMap {
     const map = new MeshMap()
     map.#position = parsed.data.position
     map.#peers = new Map(parsed.data.peers.map((peer) => [peer.id, peer]))
+    map.#rules = parsed.data.rules ?? null
     return map
   }
 }

@@ -48,6 +48,7 @@ class FakeEngine {
       position,
       peers: [],
       names: undefined,
+      routes: [],
       ignoredSignals: { unknownSender: 0, unreadable: 0, old: 0 },
       lastError: undefined,
     }

@@ -316,10 +316,12 @@ describe('signals', () => {
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 1_000 }))
     await settled(() => expect(wireguard.peers.get(two.key)?.endpoint).toBe(THERE))
+    const { reads: before } = wireguard
     clock.advance(1_000)
     await settled(() => expect(saved.cache).toContain(THERE))
     const { cache } = saved
-    await mesh.status()
+    // The look that the time has brought.
+    await settled(() => expect(wireguard.reads).toBeGreaterThan(before))
     const { reads } = wireguard
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 2_000 }))
     await new Promise((resolve) => setTimeout(resolve, 50))

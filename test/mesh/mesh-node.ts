@@ -104,7 +104,7 @@ export async function testNode(options: TestNodeOptions) {
     sendSignals: (signals) => void sent.push(...signals),
     ...options.change,
   })
-  return { engine, entry, calls, sent, saved, warnings, iface }
+  return { engine, entry, seed, calls, sent, saved, warnings, iface }
 }
 
 export type TestNode = Awaited<ReturnType<typeof testNode>>
