@@ -21,7 +21,7 @@ export interface PolicyNode {
 export type Membership = ReadonlySet<string>
 
 /** What holds for every node. */
-export const ALL = '*'
+const ALL = '*'
 
 interface BoundDestination {
   readonly key: string
@@ -29,7 +29,7 @@ interface BoundDestination {
   readonly ports: PortSet
 }
 
-export interface BoundRule {
+interface BoundRule {
   readonly src: readonly string[]
   readonly dst: readonly BoundDestination[]
 }
