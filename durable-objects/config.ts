@@ -10,6 +10,7 @@ import { type Ipv4Range, isPrivateRange, parseIpv4Range } from '../protocol/addr
 import { GatewayKey } from '../protocol/ids.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import type { Env } from './env.ts'
+import { parseRelays, type Relays } from './relays.ts'
 
 export interface Config {
   readonly fleetName: string
@@ -24,6 +25,7 @@ export interface Config {
   /** Empty where the gateway does not know its own certificate. */
   readonly tlsSpki: ReadonlySet<string>
   readonly adminTokenHash: string
+  readonly relays: Relays
 }
 
 /** Names of the settings that are absent or wrong, never their values. */
@@ -43,7 +45,15 @@ const SigningKey = z.object({
   d: z.string(),
 })
 const HASH = /^[A-Za-z0-9_-]{43}$/
-const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'KEY_REWRAP', 'DB', 'CIPHERTEXTS'] as const
+const BINDINGS = [
+  'FLEET',
+  'SESSION_SHARD',
+  'RELAY_SHARD',
+  'AUDIT_LOG',
+  'KEY_REWRAP',
+  'DB',
+  'CIPHERTEXTS',
+] as const
 const MAX_SHARDS = 999
 
 const cache = new WeakMap<object, Promise<Config>>()
@@ -78,6 +88,7 @@ async function parse(env: Env): Promise<Config> {
   const signing = check('GATEWAY_SIGNING_KEY', await parseSigningKey(env.GATEWAY_SIGNING_KEY, next))
   const tlsSpki = words(env.GATEWAY_TLS_SPKI)
   if (!tlsSpki.every((hash) => HASH.test(hash))) wrong.push('GATEWAY_TLS_SPKI')
+  const relays = check('RELAYS', parseRelays(env.RELAYS))
   const adminTokenHash = check(
     'ADMIN_TOKEN_HASH',
     /^[0-9a-f]{64}$/.test(env.ADMIN_TOKEN_HASH ?? '') ? env.ADMIN_TOKEN_HASH : undefined,
@@ -90,6 +101,7 @@ async function parse(env: Env): Promise<Config> {
     !keyring ||
     !signing ||
     !adminTokenHash ||
+    !relays ||
     wrong.length > 0
   ) {
     throw new ConfigError(wrong)
@@ -105,6 +117,7 @@ async function parse(env: Env): Promise<Config> {
     behindCloudflare: env.EDGE === 'cloudflare',
     tlsSpki: new Set(tlsSpki),
     adminTokenHash,
+    relays,
   }
 }
 

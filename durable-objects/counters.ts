@@ -15,6 +15,10 @@ const counters = {
   mesh_frames_sent: 0,
   mesh_bytes_sent: 0,
   mesh_snapshots_sent: 0,
+  relay_upgrades: 0,
+  relay_packets_forwarded: 0,
+  relay_bytes_forwarded: 0,
+  relay_packets_dropped: 0,
   rows_read: 0,
   rows_written: 0,
 }

@@ -1,14 +1,28 @@
 /** Who a proof is from, for the nodes of one shard: their keys, cached for a minute, and the proofs already used. */
 import { importIdentityKey } from '../crypto/identity.ts'
+import {
+  claimedNode,
+  goneAt,
+  isTimely,
+  type ProvenRequest,
+  verifyProof,
+  verifySignature,
+} from '../crypto/request-proof.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { NodeRecord } from './fleet.ts'
-import { claimedNode, goneAt, isTimely, type ProvenRequest, verifyProof, verifySignature } from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */
 const KEEP_MS = 60_000
+
+export interface Authenticated {
+  readonly node: NodeRecord
+  readonly jti: string
+  /** By which of its origins the node knows this gateway. */
+  readonly origin: string
+}
 
 export type ProofUse = 'once' | 'read'
 
@@ -36,7 +50,7 @@ export class NodeAuthenticator {
     request: ProvenRequest,
     origins: ReadonlySet<string>,
     use: ProofUse,
-  ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
+  ): Promise<Result<Authenticated, Refusal>> {
     const claimed = claimedNode(jwt)
     if (!claimed.ok) return claimed
     const node = await this.node(claimed.value)
@@ -50,7 +64,7 @@ export class NodeAuthenticator {
         ? this.#replays.admit(proof.value.jti, goneAt(proof.value), Date.now())
         : !this.#replays.hasSeen(proof.value.jti)
     if (!isNew) return err(refusal('E_PROOF_REPLAYED'))
-    return ok({ node: node.record, jti: proof.value.jti })
+    return ok({ node: node.record, jti: proof.value.jti, origin: proof.value.aud })
   }
 
   /** Whether it is a proof this node signed; used up, wherever and for whatever it was made. */

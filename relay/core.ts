@@ -10,6 +10,7 @@ import {
   MAX_RELAY_BUFFERED_BYTES,
   MAX_RELAY_SOCKETS,
   MAX_VIOLATIONS,
+  RELAY_GRANT_MS,
   RELAY_STALL_MS,
 } from '../protocol/limits.ts'
 import {
@@ -56,6 +57,8 @@ export class RelayCore {
   readonly #budget: Budget
   readonly #members = new Map<RelaySocket, Member>()
   readonly #sockets = new Map<NodeId, RelaySocket>()
+  /** Until their grants have ended, nodes that were cut come back with none of before. */
+  readonly #cut = new Map<NodeId, number>()
 
   constructor(options: RelayCoreOptions) {
     this.#options = options
@@ -73,6 +76,7 @@ export class RelayCore {
 
   /** The newest socket is the node; the one before is told so and closed. */
   join(socket: RelaySocket, node: NodeId, allowance: Allowance): Result<void, ErrorCode> {
+    if (this.#wasCut(node, allowance)) return err('E_RELAY_GRANT')
     const before = this.#sockets.get(node)
     if (before === undefined && this.#members.size >= MAX_RELAY_SOCKETS) return err('E_RELAY_FULL')
     if (before !== undefined) this.#end(before, CLOSE.superseded, 'E_SESSION_SUPERSEDED')
@@ -121,6 +125,9 @@ export class RelayCore {
 
   /** The node was removed or is held: not another packet of it or for it. */
   cut(node: NodeId, code: 'E_NODE_REMOVED' | 'E_NODE_QUARANTINED'): void {
+    const now = this.#options.now()
+    for (const [cut, at] of this.#cut) if (now - at > RELAY_GRANT_MS) this.#cut.delete(cut)
+    this.#cut.set(node, now)
     const socket = this.#sockets.get(node)
     const closeCode = code === 'E_NODE_REMOVED' ? CLOSE.removed : CLOSE.quarantined
     if (socket !== undefined) this.#end(socket, closeCode, code)
@@ -135,12 +142,7 @@ export class RelayCore {
       if (outlet.stalledFor > RELAY_STALL_MS) this.#end(socket, CLOSE.stalled, 'E_LEASE_EXPIRED')
       else outlet.markRest()
     }
-    return this.isWaiting
-  }
-
-  get isWaiting(): boolean {
-    for (const { outlet } of this.#members.values()) if (outlet.isWaiting) return true
-    return false
+    return this.buffered > 0
   }
 
   #receiveText(socket: RelaySocket, member: Member, text: string): Promise<void> | undefined {
@@ -212,6 +214,7 @@ export class RelayCore {
     const verified = await this.#options.verifyGrant(grant, member.node)
     if (this.#members.get(socket) !== member) return
     if (!verified.ok) return this.#violation(socket, member, verified.error)
+    if (this.#wasCut(member.node, verified.value)) return this.#violation(socket, member, 'E_RELAY_GRANT')
     const allowance = verified.value
     member.renew(allowance, this.#options.now())
     const allowed = new Set(allowance.peers)
@@ -273,6 +276,11 @@ export class RelayCore {
     if (other?.indexOf(about) === undefined) return
     other.outlet.forget(about)
     other.outlet.say({ type: 'closed', peer: about, reason })
+  }
+
+  #wasCut(node: NodeId, { issuedAt }: Allowance): boolean {
+    const at = this.#cut.get(node)
+    return at !== undefined && issuedAt <= at
   }
 
   #memberOf(node: NodeId): Member | undefined {

@@ -8,6 +8,7 @@ export interface Allowance {
   readonly peers: readonly NodeId[]
   readonly rate: { readonly bytes: number; readonly packets: number }
   /** Unix ms. */
+  readonly issuedAt: number
   readonly until: number
 }
 

@@ -49,19 +49,6 @@ export class Outlet {
     this.#options = options
   }
 
-  /** Whether there is anything that the node has not read. */
-  get isWaiting(): boolean {
-    return this.#unread > 0 || this.#queue.bytes > 0
-  }
-
-  get unread(): number {
-    return this.#unread
-  }
-
-  get queued(): number {
-    return this.#queue.bytes
-  }
-
   say(reply: RelayReply): void {
     this.sayText(JSON.stringify(reply))
   }

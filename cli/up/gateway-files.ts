@@ -11,6 +11,8 @@ export interface Place {
   readonly directory: string
   readonly names: readonly string[]
   readonly origins: readonly string[]
+  /** As RELAYS in wrangler.toml. */
+  readonly relays: string
 }
 
 export interface GatewayFiles {
@@ -36,12 +38,16 @@ export async function rereadGatewayFiles(
   return { keys, tls: await keepTlsFiles(directory, names, { fresh: false }) }
 }
 
-export const gatewayOptions = ({ keys, tls }: GatewayFiles, { origins }: Place): ReloadableOptions => ({
+export const gatewayOptions = (
+  { keys, tls }: GatewayFiles,
+  { origins, relays }: Place,
+): ReloadableOptions => ({
   tls: { key: tls.key, chain: tls.chain },
   bindings: {
     ...keys.bindings,
     EDGE: 'embedded',
     GATEWAY_ORIGINS: origins.join(' '),
+    RELAYS: relays,
     GATEWAY_CA: tls.ca.toString(),
     GATEWAY_TLS_SPKI: spkiSha256(new X509Certificate(tls.chain), 'base64url'),
   },

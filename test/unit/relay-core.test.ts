@@ -80,6 +80,7 @@ function relay({ maxBuffered }: { maxBuffered?: number } = {}) {
   const allow = (peers: readonly End[], change: Partial<Allowance> = {}): Allowance => ({
     peers: peers.map(({ node }) => node),
     rate: FAST,
+    issuedAt: NOW,
     until: NOW + 600_000,
     ...change,
   })
@@ -210,7 +211,7 @@ describe('a pair', () => {
   })
 
   test('is cut at once when a node is removed', () => {
-    const { core, send, pair } = relay()
+    const { core, send, allow, pair } = relay()
     const [a, b] = pair()
     core.cut(b.node, 'E_NODE_REMOVED')
     expect(b.closed).toEqual({ code: 4003, reason: 'E_NODE_REMOVED' })
@@ -218,6 +219,9 @@ describe('a pair', () => {
     send(a, a.indexOf(b), 10)
     expect([...a.got, ...b.got]).toEqual([])
     expect(core.size).toBe(1)
+    // Nor does it come back with a grant from before.
+    expect(core.join(new End(2), b.node, allow([a]))).toEqual(err('E_RELAY_GRANT'))
+    expect(core.join(new End(2), b.node, allow([a], { issuedAt: NOW + 1 })).ok).toBe(true)
   })
 })
 

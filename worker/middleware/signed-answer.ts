@@ -4,7 +4,7 @@
  */
 import { createMiddleware } from 'hono/factory'
 import { answerTranscript, encodeGatewayProof, signAsGateway } from '../../crypto/gateway-proof.ts'
-import { proofOf } from '../../durable-objects/proof.ts'
+import { proofOf } from '../../crypto/request-proof.ts'
 import { ANSWER_SIGNATURE_HEADER } from '../../protocol/proof.ts'
 import type { GatewayContext, GatewayEnv } from '../context.ts'
 
