@@ -6,6 +6,7 @@ import { auditCommands } from './commands/audit.ts'
 import { gatewayKeyCommands } from './commands/gateway-key.ts'
 import { keyCommands } from './commands/key.ts'
 import { nodeCommands } from './commands/node.ts'
+import { relayCommand } from './commands/relay.ts'
 import { secretCommands } from './commands/secret.ts'
 import { tokenCommands } from './commands/token.ts'
 import { upCommand } from './commands/up.ts'
@@ -18,6 +19,7 @@ await runMain(
 output, everything else to standard error; -o json prints data for programs.`,
     commands: [
       upCommand,
+      relayCommand,
       tokenCommands,
       nodeCommands,
       secretCommands,
