@@ -10,6 +10,7 @@ import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
+import type { RelayClient } from './mesh/relay/relay-client.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
@@ -37,6 +38,8 @@ const DONE = { held: 'taken away', rising: 'brought back' } as const
 interface Options {
   readonly clock: Clock
   readonly log: Log
+  /** Undefined if this node uses none. */
+  readonly relay?: Pick<RelayClient, 'use' | 'stop'> | undefined
   /** Is given where the engine's signals go. An engine that was stopped is followed by another. */
   readonly createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine
 }
@@ -82,8 +85,10 @@ export class MeshRuntime {
     return this.#state === 'up' ? this.#engine.status() : undefined
   }
 
-  connected(send: Send): void {
+  /** @param relays origins of those that the gateway names. */
+  connected(send: Send, relays: readonly string[] = []): void {
     this.#send = send
+    this.#options.relay?.use(relays)
     this.#resyncing = false
     if (this.#state === 'up') this.#engine.onConnected()
     else if (this.#state === 'held') this.#become('rising', () => this.#raise())
@@ -110,6 +115,7 @@ export class MeshRuntime {
   hold(): void {
     if (this.#state === 'held') return
     this.disconnected()
+    this.#options.relay?.use([])
     this.#become('held', () => this.#engine.stop({ keepInterface: false }))
   }
 
@@ -119,6 +125,7 @@ export class MeshRuntime {
     this.disconnected()
     this.#retry?.cancel()
     await this.#turn
+    await this.#options.relay?.stop()
     await this.#engine.stop({ keepInterface: false })
   }
 

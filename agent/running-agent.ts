@@ -68,7 +68,7 @@ export class RunningAgent {
           })
         }
         this.#reporter.start(settings.telemetryMs)
-        mesh?.connected((frame) => this.#supervisor.send(frame))
+        mesh?.connected((frame) => this.#supervisor.send(frame), settings.relays)
         this.#secretWatchers.checkAll()
         this.#witness.connected()
       },

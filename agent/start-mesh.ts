@@ -9,6 +9,8 @@ import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import { systemCommands } from './mesh/exec.ts'
+import { createNodeRelay } from './mesh/relay/node-relay.ts'
+import type { RelayPaths } from './mesh/relay-paths.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import type { OutgoingSignal } from './session/signal-outbox.ts'
 
@@ -21,16 +23,19 @@ interface Options {
 
 /** @throws UserError if there can be no interface here. */
 export async function startMesh(options: Options): Promise<MeshRuntime> {
-  const { clock, log } = options
+  const { node, clock, log, config } = options
+  const { interface: iface, listenPort } = config
+  const relay = createNodeRelay({ node, clock, log, commands: systemCommands, iface, listenPort })
   const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
-    createEngine(options, sendSignals)
-  const runtime = new MeshRuntime({ clock, log, createEngine: createWithSignals })
+    createEngine(options, relay, sendSignals)
+  const runtime = new MeshRuntime({ clock, log, relay, createEngine: createWithSignals })
   await runtime.start()
   return runtime
 }
 
 function createEngine(
   { node, clock, log, config }: Options,
+  relay: RelayPaths,
   sendSignals: (signals: OutgoingSignal[]) => void,
 ): MeshEngine {
   const { interface: iface, listenPort, userspace } = config
@@ -46,6 +51,7 @@ function createEngine(
     listenPort,
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
+    relay,
     names: createNames({ node, clock, log, config }),
     clock,
     log,

@@ -9,6 +9,7 @@ import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { Commands } from './exec.ts'
 import type { PeerStatus } from './peer-status.ts'
+import type { RelayPaths } from './relay-paths.ts'
 import type { IgnoredSignals, SealedSignal } from './signals.ts'
 
 export interface MeshEngineOptions {
@@ -27,6 +28,8 @@ export interface MeshEngineOptions {
   readonly commands: Commands
   /** Undefined if this node serves none. */
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
+  /** Undefined if this node uses none. */
+  readonly relay?: RelayPaths | undefined
   readonly clock: Clock
   readonly log: Log
   readonly loadCache: () => string | undefined

@@ -25,6 +25,7 @@ import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { describeRefused } from './refused-peers.ts'
+import { noRelay } from './relay-paths.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
 import { WireGuardDevice } from './wg.ts'
@@ -82,13 +83,19 @@ export class MeshEngine {
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
-    this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
+    this.#paths = new PeerPaths({
+      self: self.id,
+      fleet: this.#fleetRanges,
+      clock,
+      relay: options.relay ?? noRelay,
+    })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#apply = new SerialTask(
       clock,
       () => this.#reconcile(),
       (problem) => log.warn('the mesh interface could not be brought up to date', { problem }),
     )
+    options.relay?.onChange(() => void this.#apply.request())
   }
 
   /** Where the map is; to be sent with `register` and `mesh_resync`. */

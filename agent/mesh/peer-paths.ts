@@ -9,6 +9,8 @@ import type { LocalAddress } from './local-addresses.ts'
 import { PathSearch } from './path.ts'
 import { isReachable } from './peer-status.ts'
 import type { ActualPeer } from './reconcile.ts'
+import { isRelayed } from './relay/loopback.ts'
+import type { RelayPaths } from './relay-paths.ts'
 
 /** Below the half minute after which home routers forget a UDP flow. */
 const KEEPALIVE_SECONDS = 25
@@ -23,6 +25,7 @@ interface Options {
   /** The fleet's own ranges. */
   readonly fleet: BlockList
   readonly clock: Clock
+  readonly relay: RelayPaths
 }
 
 interface PeerPath {
@@ -83,13 +86,16 @@ export class PeerPaths {
   }
 
   plan(id: NodeId, actual: ActualPeer | undefined): PathPlan {
-    const { clock } = this.#options
+    const { clock, relay } = this.#options
     const { search } = this.#path(id)
     const reachable = isReachable(actual, clock.now())
     if (reachable) search.settle()
     // On an interface that was made anew a peer has none, however lately it was set on the old one.
     else if (actual?.endpoint === undefined) search.restart()
-    const endpoint = reachable ? undefined : search.next(clock.elapsed())
+    const direct = reachable ? undefined : search.next(clock.elapsed())
+    // Every candidate has had its turn, or there is none.
+    const endpoint =
+      direct ?? (reachable || search.isActive(clock.elapsed()) ? undefined : relay.endpoint(id))
     // Without an endpoint each keepalive would be a handshake to nowhere, and hold up the true one for 5 s.
     return { endpoint, keepalive: (endpoint ?? actual?.endpoint) === undefined ? 0 : KEEPALIVE_SECONDS }
   }
@@ -103,7 +109,8 @@ export class PeerPaths {
   remember(id: NodeId, actual: ActualPeer): boolean {
     const path = this.#path(id)
     const reachable = isReachable(actual, this.#options.clock.now())
-    const endpoint = reachable ? Endpoint.safeParse(actual.endpoint) : undefined
+    const endpoint =
+      reachable && !isRelayed(actual.endpoint) ? Endpoint.safeParse(actual.endpoint) : undefined
     if (endpoint?.success !== true || path.known?.worked === endpoint.data) return false
     path.known = { endpoints: [], at: 0, ...path.known, worked: endpoint.data }
     return true

@@ -4,6 +4,7 @@ import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId, Ipv4, Ipv6, NodeId, NodeName } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { ActualPeer } from './reconcile.ts'
+import { isRelayed } from './relay/loopback.ts'
 
 /** WireGuard refuses a session older than this (REJECT_AFTER_TIME): what was reachable then need not be now. */
 const HANDSHAKE_FRESH_MS = 180_000
@@ -14,7 +15,7 @@ export interface PeerStatus {
   readonly ipv4: Ipv4
   readonly ipv6: Ipv6
   readonly endpoint: string | null
-  readonly path: 'direct' | 'none'
+  readonly path: 'direct' | 'relay' | 'none'
   /** RFC 3339 in UTC. */
   readonly lastHandshake: string | null
   readonly rxBytes: number
@@ -37,9 +38,12 @@ export function peerStatus(
     ipv4: peer.ip4,
     ipv6: nodeIpv6(fleet, peer.id),
     endpoint: actual?.endpoint ?? null,
-    path: isReachable(actual, now) ? 'direct' : 'none',
+    path: isReachable(actual, now) ? pathBy(actual?.endpoint) : 'none',
     lastHandshake: handshake > 0 ? new Date(handshake * 1000).toISOString() : null,
     rxBytes: actual?.rxBytes ?? 0,
     txBytes: actual?.txBytes ?? 0,
   }
 }
+
+const pathBy = (endpoint: string | undefined): PeerStatus['path'] =>
+  isRelayed(endpoint) ? 'relay' : 'direct'
