@@ -9,6 +9,7 @@ import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import { systemCommands } from './mesh/exec.ts'
+import { removeLeftRules } from './mesh/relay/loopback.ts'
 import { createNodeRelay } from './mesh/relay/node-relay.ts'
 import type { RelayPaths } from './mesh/relay-paths.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
@@ -26,6 +27,7 @@ export async function startMesh(options: Options): Promise<MeshRuntime> {
   const { node, clock, log, config } = options
   const { interface: iface, listenPort } = config
   const relay = createNodeRelay({ node, clock, log, commands: systemCommands, iface, listenPort })
+  await removeLeftRules(systemCommands, iface)
   const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
     createEngine(options, relay, sendSignals)
   const runtime = new MeshRuntime({ clock, log, relay, createEngine: createWithSignals })

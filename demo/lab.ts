@@ -101,10 +101,11 @@ export class Lab {
     return NodeList.parse(JSON.parse(await this.clawOutput(['node', 'ls', '-o', 'json']))).items
   }
 
-  addMachine(name: string): Machine {
+  /** @param nat behind a router of its own whose ports differ for each destination. */
+  addMachine(name: string, { nat = false } = {}): Machine {
     const machine = new Machine(
       name,
-      this.#lan.addHost(),
+      nat ? this.#lan.addHostBehindNat() : this.#lan.addHost(),
       join(this.directory, name),
       this.#logFile(name),
       this,

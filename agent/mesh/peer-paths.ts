@@ -93,9 +93,9 @@ export class PeerPaths {
     // On an interface that was made anew a peer has none, however lately it was set on the old one.
     else if (actual?.endpoint === undefined) search.restart()
     const direct = reachable ? undefined : search.next(clock.elapsed())
-    // Every candidate has had its turn, or there is none.
-    const endpoint =
-      direct ?? (reachable || search.isActive(clock.elapsed()) ? undefined : relay.endpoint(id))
+    // Every candidate has had its turn, or there is none. One that is reached by the relay is asked for again, lest the relay forget it.
+    const byRelay = reachable ? isRelayed(actual?.endpoint) : !search.isActive(clock.elapsed())
+    const endpoint = direct ?? (byRelay ? relay.endpoint(id) : undefined)
     // Without an endpoint each keepalive would be a handshake to nowhere, and hold up the true one for 5 s.
     return { endpoint, keepalive: (endpoint ?? actual?.endpoint) === undefined ? 0 : KEEPALIVE_SECONDS }
   }

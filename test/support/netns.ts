@@ -96,6 +96,39 @@ export class Lan {
     return host
   }
 
+  /** A host behind a router of its own, which gives each flow another port: a symmetric NAT, as of a careful firewall. */
+  addHostBehindNat(): Host {
+    const router = this.addHost()
+    const namespace = `claw-host-${unique()}`
+    this.#addNamespace(namespace)
+    ip(
+      'link',
+      'add',
+      'lan',
+      'netns',
+      router.namespace,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'eth0',
+      'netns',
+      namespace,
+    )
+    ip('-n', router.namespace, 'address', 'add', '192.168.77.1/24', 'dev', 'lan')
+    ip('-n', router.namespace, 'link', 'set', 'lan', 'up')
+    ip('-n', namespace, 'address', 'add', '192.168.77.2/24', 'dev', 'eth0')
+    ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+    ip('-n', namespace, 'route', 'add', 'default', 'via', '192.168.77.1')
+    ip('netns', 'exec', router.namespace, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
+    execFileSync('ip', ['netns', 'exec', router.namespace, 'nft', '-f', '-'], { input: SYMMETRIC_NAT })
+    mkdirSync(etcOf(namespace), { recursive: true })
+    const host = new Host(namespace, '192.168.77.2')
+    host.writeEtc('hosts', HOSTS)
+    host.writeEtc('resolv.conf', '')
+    return host
+  }
+
   /** Ends what still runs in the namespaces, and removes them. */
   destroy(): void {
     process.off('exit', this.#onExit)
@@ -113,6 +146,17 @@ export class Lan {
   }
 }
 
+/** Without the drop Linux itself would answer a peer's first packet, and the mapping would move. */
+const SYMMETRIC_NAT = `table ip nat {
+  chain postrouting { type nat hook postrouting priority 100; oifname "eth0" masquerade fully-random; }
+  chain input { type filter hook input priority 0; iifname "eth0" ct state new drop; }
+  chain forwarding {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "lan" accept
+  }
+}
+`
 const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n'
 const etcOf = (namespace: string): string => join('/etc/netns', namespace)
 

@@ -16,10 +16,10 @@ import type { Log } from '../../log.ts'
 import { Heartbeat } from '../../session/heartbeat.ts'
 import { Outgoing } from './outgoing.ts'
 
-/** A relay that restarts has all its nodes back within a few seconds; one that stays away is asked less and less. */
+/** A relay that restarts has all its nodes back within seconds, because their traffic waits; one that stays away is asked less and less. */
 const RECONNECT_MIN_MS = 250
 const RECONNECT_BASE_MS = 2_000
-const RECONNECT_CAP_MS = 60_000
+const RECONNECT_CAP_MS = 15_000
 /** A connection that lived this long begins the count anew. */
 const STABLE_MS = 30_000
 /** Peers that were refused are opened again: their own grant may have come later than ours. */
@@ -97,6 +97,17 @@ export class RelayLink {
     if (this.#stopped || this.#wanted.size === 0) return
     if (this.#isUp) this.#openWanted()
     else if (this.#socket === undefined && !this.#isDialling && this.#retry === undefined) void this.#dial()
+  }
+
+  /** Whoever runs the relay was just heard: what is waiting need not wait longer. */
+  hurry(): void {
+    if (this.#retry === undefined) return
+    this.#retry.cancel()
+    this.#failures = 0
+    this.#retry = this.#options.clock.after(RECONNECT_MIN_MS * (1 + this.#options.clock.random()), () => {
+      this.#retry = undefined
+      this.advance()
+    })
   }
 
   /** The grant that the relay shall go by from now on. */

@@ -194,8 +194,13 @@ class PeerSockets implements Loopback {
   }
 }
 
+/** What an agent that was killed has left. Without nftables there is nothing. */
+export async function removeLeftRules(commands: Commands, iface: string): Promise<void> {
+  await commands.run('nft', ['-f', '/dev/stdin'], utf8(removeRules(relayTable(iface)))).catch(ignore)
+}
+
 /** Two agents of one machine have two interfaces, and so two tables. */
-export const relayTable = (iface: string): string => `clawnode_relay_${iface.replace(/[^A-Za-z0-9_]/g, '_')}`
+const relayTable = (iface: string): string => `clawnode_relay_${iface.replace(/[^A-Za-z0-9_]/g, '_')}`
 
 /** Whether an endpoint is one that stands for a relayed peer: no node is on another's loopback. */
 export const isRelayed = (endpoint: string | undefined): boolean =>

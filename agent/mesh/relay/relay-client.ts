@@ -64,6 +64,7 @@ export class RelayClient implements RelayPaths {
     this.#relays.clear()
     for (const origin of origins) this.#relays.set(origin, before.get(origin) ?? this.#addRelay(origin))
     for (const peer of this.#wanted.keys()) this.#connect(peer)
+    for (const link of this.#relays.get(this.#options.ownGateway)?.links.values() ?? []) link.hurry()
     this.#shareWanted()
     this.#changed()
   }
