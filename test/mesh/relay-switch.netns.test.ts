@@ -69,9 +69,14 @@ class Peer {
     return JSON.parse(String((await this.#answers?.next())?.value)) as string
   }
 
+  /** Nothing else is set: allowed addresses that are set anew are none for a moment, in which packets are lost. */
   async setEndpoint(peer: Peer, endpoint: string): Promise<void> {
+    await this.host.exec('wg', 'set', this.iface, 'peer', peer.publicKey, 'endpoint', endpoint)
+  }
+
+  async addPeer(peer: Peer): Promise<void> {
     const allowed = ['allowed-ips', `${peer.address}/32`, 'persistent-keepalive', '25']
-    await this.host.exec('wg', 'set', this.iface, 'peer', peer.publicKey, 'endpoint', endpoint, ...allowed)
+    await this.host.exec('wg', 'set', this.iface, 'peer', peer.publicKey, ...allowed)
   }
 
   async endpointOf(peer: Peer): Promise<string | undefined> {
@@ -119,6 +124,8 @@ describe.skipIf(!canMakeNamespaces)('from relay to direct (needs root and /dev/n
         await peer.host.exec('sysctl', '-qw', `net.ipv4.conf.${name}.rp_filter=1`)
       await peer.startClient(input)
     }
+    await a.addPeer(b)
+    await b.addPeer(a)
   })
 
   afterAll(() => {
@@ -156,7 +163,7 @@ describe.skipIf(!canMakeNamespaces)('from relay to direct (needs root and /dev/n
         // It fails when answers are missing, and says so as well.
         (error: { stdout: string }) => error.stdout,
       )
-    await sleep(1_000)
+    await sleep(500)
     await a.switchTo(b, how)
     await sleep(skewMs)
     await b.switchTo(a, how)
@@ -179,10 +186,16 @@ describe.skipIf(!canMakeNamespaces)('from relay to direct (needs root and /dev/n
     },
   )
 
-  test('without the disguise packets are lost, which is what the test above would see', async () => {
+  test('without the disguise WireGuard goes back to the relay', async () => {
+    // How many packets that costs is chance: it depends on which of them overtake others.
     const lost = await switching(300, { naively: true })
     process.stdout.write(`naive switch at a skew of 300 ms: ${lost} of ${PINGS} lost\n`)
-    expect(lost).toBeGreaterThan(0)
+    await relayed()
+    const [toB, toA] = [await a.endpointOf(b), await b.endpointOf(a)]
+    await a.switchTo(b, { naively: true })
+    await b.setEndpoint(a, toA ?? '')
+    await b.host.exec('ping', '-n', '-q', '-c', '1', '-W', '5', a.address)
+    expect(await a.endpointOf(b)).toBe(toB)
   })
 
   test('an IPv6 path is as good', async () => {
@@ -227,7 +240,7 @@ describe.skipIf(!canMakeNamespaces)('from relay to direct (needs root and /dev/n
       expect(await a.endpointOf(b)).toBe(toB)
     }, soon)
     await a.switchTo(b, { naively: false })
-    await b.host.exec('ping', '-n', '-q', '-c', '3', '-i', '0.2', '-W', '5', a.address)
+    await a.host.exec('ping', '-n', '-q', '-c', '3', '-i', '0.2', '-W', '5', b.address)
     expect(await a.endpointOf(b)).toBe(b.direct)
   })
 })

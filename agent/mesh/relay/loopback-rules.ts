@@ -9,6 +9,15 @@ import type { Endpoint } from '../../../protocol/ids.ts'
 /** The loopback ports that stand for peers. None of them is ever bound. */
 export const PEER_PORTS = { first: 20_000, last: 60_000 } as const
 
+/**
+ * Injected to `local`, the address that this machine would use towards `as`, and not to loopback: WireGuard keeps the address and interface on
+ * which it last heard a peer and answers from there, and what leaves from loopback never gets to anybody.
+ */
+export interface Disguise {
+  readonly as: Endpoint
+  readonly local: string
+}
+
 export interface LoopbackRules {
   readonly table: string
   readonly wireguardPort: number
@@ -16,7 +25,7 @@ export interface LoopbackRules {
   /** Undefined where this machine has no IPv6. */
   readonly socket6: number | undefined
   /** By loopback port. */
-  readonly disguises: ReadonlyMap<number, Endpoint>
+  readonly disguises: ReadonlyMap<number, Disguise>
 }
 
 /** What `nft -f` takes: puts the whole table in place of the one before, or nothing. */
@@ -28,7 +37,7 @@ export function renderRules(rules: LoopbackRules): string {
     `ip daddr 127.0.0.1 udp dport ${socket4} drop`,
     ...(socket6 === undefined ? [] : [`ip6 daddr ::1 udp dport ${socket6} drop`]),
     `ip daddr 127.0.0.1 udp sport ${wireguard} udp dport ${range} notrack udp sport set udp dport udp dport set ${socket4} accept`,
-    ...[...disguises].flatMap(([port, endpoint]) => disguise(rules, port, endpoint)),
+    ...[...disguises].flatMap(([port, disguise]) => disguiseRule(rules, port, disguise)),
     `ip daddr 127.0.0.1 udp sport ${socket4} udp dport ${range} notrack udp sport set udp dport udp dport set ${wireguard} accept`,
   ]
   return `${removeRules(table)}table inet ${table} {
@@ -42,20 +51,16 @@ ${lines.map((line) => `    ${line}\n`).join('')}  }
 /** Also where there is none. */
 export const removeRules = (table: string): string => `add table inet ${table}\ndelete table inet ${table}\n`
 
-function disguise(
+function disguiseRule(
   { wireguardPort, socket4, socket6 }: LoopbackRules,
   port: number,
-  endpoint: Endpoint,
+  { as, local }: Disguise,
 ): string[] {
-  const { address, port: from } = splitEndpoint(endpoint)
-  const readdress = `udp sport set ${from} udp dport set ${wireguardPort} accept`
-  if (!isIPv6(address))
-    return [
-      `ip daddr 127.0.0.1 udp sport ${socket4} udp dport ${port} notrack ip saddr set ${address} ${readdress}`,
-    ]
-  if (socket6 === undefined) return []
+  const from = splitEndpoint(as)
+  const [family, socket] = isIPv6(from.address) ? (['ip6', socket6] as const) : (['ip', socket4] as const)
+  if (socket === undefined) return []
   return [
-    `ip6 daddr ::1 udp sport ${socket6} udp dport ${port} notrack ip6 saddr set ${address} ${readdress}`,
+    `${family} daddr ${local} udp sport ${socket} udp dport ${port} notrack ${family} saddr set ${from.address} udp sport set ${from.port} udp dport set ${wireguardPort} accept`,
   ]
 }
 

@@ -5,7 +5,7 @@ import { isIPv6 } from 'node:net'
 import { utf8 } from '../../../crypto/bytes.ts'
 import { Endpoint, type NodeId } from '../../../protocol/ids.ts'
 import type { Commands } from '../exec.ts'
-import { removeRules, renderRules, splitEndpoint } from './loopback-rules.ts'
+import { type Disguise, removeRules, renderRules, splitEndpoint } from './loopback-rules.ts'
 import { PeerPorts } from './peer-ports.ts'
 
 export interface Loopback {
@@ -52,7 +52,10 @@ class SharedLoopback implements Loopback {
   readonly #socket4: Socket
   readonly #socket6: Socket | undefined
   readonly #ports: PeerPorts
-  readonly #disguises = new Map<NodeId, Endpoint>()
+  /** Null where there is no way to make one: what still comes is dropped, for undisguised it would undo the switch. */
+  readonly #disguises = new Map<NodeId, Disguise | null>()
+  /** Those for which there is a rule: without it what is sent to `local` gets nowhere. */
+  #inForce: ReadonlyMap<NodeId, Disguise | null> = new Map()
   #running: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
 
@@ -93,17 +96,21 @@ class SharedLoopback implements Loopback {
   inject(peer: NodeId, packet: Uint8Array): void {
     const port = this.#ports.of(peer)
     if (port === undefined) return
-    const as = this.#disguises.get(peer)
-    if (as === undefined || !isIPv6(splitEndpoint(as).address))
-      this.#socket4.send(packet, port, LOOPBACK4, ignore)
-    // Without IPv6 on loopback it cannot be disguised, and undisguised it would undo the switch.
-    else this.#socket6?.send(packet, port, LOOPBACK6, ignore)
+    const disguise = this.#disguises.has(peer) ? this.#inForce.get(peer) : undefined
+    if (disguise === undefined) this.#socket4.send(packet, port, LOOPBACK4, ignore)
+    else if (disguise !== null) {
+      const socket = isIPv6(disguise.local) ? this.#socket6 : this.#socket4
+      socket?.send(packet, port, disguise.local, ignore)
+    }
   }
 
   async disguise(peer: NodeId, as: Endpoint | undefined): Promise<void> {
-    if (this.#disguises.get(peer) === as) return this.#next ?? this.#running
-    if (as === undefined) this.#disguises.delete(peer)
-    else this.#disguises.set(peer, as)
+    if (as === undefined) {
+      if (!this.#disguises.delete(peer)) return
+    } else {
+      const local = await sourceTowards(as)
+      this.#disguises.set(peer, local === undefined ? null : { as, local })
+    }
     await this.#apply()
   }
 
@@ -131,10 +138,11 @@ class SharedLoopback implements Loopback {
 
   async #replace(): Promise<void> {
     const { commands, listenPort } = this.#options
+    const wanted = new Map(this.#disguises)
     const disguises = new Map(
-      [...this.#disguises].flatMap(([peer, as]) => {
+      [...wanted].flatMap(([peer, disguise]) => {
         const port = this.#ports.of(peer)
-        return port === undefined ? [] : [[port, as] as const]
+        return port === undefined || disguise === null ? [] : [[port, disguise] as const]
       }),
     )
     const rules = renderRules({
@@ -145,6 +153,7 @@ class SharedLoopback implements Loopback {
       disguises,
     })
     await commands.run('nft', ['-f', '/dev/stdin'], utf8(rules))
+    this.#inForce = wanted
   }
 }
 
@@ -205,6 +214,22 @@ const relayTable = (iface: string): string => `clawnode_relay_${iface.replace(/[
 /** Whether an endpoint is one that stands for a relayed peer: no node is on another's loopback. */
 export const isRelayed = (endpoint: string | undefined): boolean =>
   endpoint?.startsWith(`${LOOPBACK4}:`) === true
+
+/** The address from which this machine would send there. Nothing is sent. */
+async function sourceTowards(endpoint: Endpoint): Promise<string | undefined> {
+  const { address, port } = splitEndpoint(endpoint)
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+  try {
+    const connected = once(socket, 'connect')
+    socket.connect(port, address)
+    await connected
+    return socket.address().address
+  } catch {
+    return undefined
+  } finally {
+    socket.close()
+  }
+}
 
 async function bind(type: 'udp4' | 'udp6', address: string): Promise<Socket> {
   const socket = createSocket(type)
