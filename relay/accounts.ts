@@ -5,8 +5,7 @@ import type { NodeId } from '../protocol/ids.ts'
  * `rate`: the sender was over its rate. `closed`: the index is no peer's. `absent`: the peer has not opened its end. `refused`: a grant of one of
  * the two has ended or does not name the other. `queue`: displaced by newer ones. `full`: the relay holds as much as it may.
  */
-export const DROPS = ['rate', 'closed', 'absent', 'refused', 'queue', 'full'] as const
-export type Drop = (typeof DROPS)[number]
+export type Drop = 'rate' | 'closed' | 'absent' | 'refused' | 'queue' | 'full'
 
 export interface Account {
   /** Taken from the node, before anything was dropped. */
@@ -19,7 +18,7 @@ export interface Account {
   readonly dropped: Record<Drop, number>
 }
 
-export const newAccount = (): Account => ({
+const newAccount = (): Account => ({
   packetsIn: 0,
   bytesIn: 0,
   packetsOut: 0,
