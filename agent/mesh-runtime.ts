@@ -10,6 +10,7 @@ import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
+import type { MapLease } from './mesh/map-lease.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
@@ -24,6 +25,8 @@ type Engine = Pick<
   | 'onSignal'
   | 'onConnected'
   | 'onDisconnected'
+  | 'handOver'
+  | 'leaseChanged'
   | 'status'
   | 'stop'
 >
@@ -37,6 +40,7 @@ const DONE = { held: 'taken away', rising: 'brought back' } as const
 interface Options {
   readonly clock: Clock
   readonly log: Log
+  readonly lease: Pick<MapLease, 'start' | 'stop' | 'grant' | 'heard'>
   /** Is given where the engine's signals go. An engine that was stopped is followed by another. */
   readonly createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine
 }
@@ -74,6 +78,9 @@ export class MeshRuntime {
 
   /** Before there is a session: peers are called by what the cache says. @throws UserError if there can be no interface here. */
   async start(): Promise<void> {
+    this.#options.lease.start(() => {
+      if (this.#state === 'up') this.#engine.leaseChanged()
+    })
     await this.#engine.start()
   }
 
@@ -82,17 +89,28 @@ export class MeshRuntime {
     return this.#state === 'up' ? this.#engine.status() : undefined
   }
 
-  connected(send: Send): void {
+  connected(send: Send, leaseMs: number): void {
+    this.#options.lease.grant(leaseMs)
     this.#send = send
     this.#resyncing = false
     if (this.#state === 'up') this.#engine.onConnected()
     else if (this.#state === 'held') this.#become('rising', () => this.#raise())
   }
 
+  /** The gateway was heard, in a session that is up. */
+  heard(): void {
+    this.#options.lease.heard()
+  }
+
   disconnected(): void {
     this.#send = undefined
     this.#outbox.stop()
     this.#engine.onDisconnected()
+  }
+
+  /** See MeshEngine.handOver. */
+  async handOver(...handover: Parameters<Engine['handOver']>): Promise<boolean> {
+    return this.#state === 'up' && this.#engine.handOver(...handover)
   }
 
   receive(frame: MeshFrame): void {
@@ -118,6 +136,7 @@ export class MeshRuntime {
     this.#state = 'held'
     this.disconnected()
     this.#retry?.cancel()
+    this.#options.lease.stop()
     await this.#turn
     await this.#engine.stop({ keepInterface: false })
   }

@@ -15,6 +15,7 @@ import { SessionSupervisor } from './session/supervisor.ts'
 import { HostTelemetry } from './telemetry/host.ts'
 import { TelemetryReporter } from './telemetry/reporter.ts'
 import { AGENT_VERSION } from './version.ts'
+import { WireguardRotation } from './wireguard-rotation.ts'
 
 interface Options {
   readonly node: JoinedNode
@@ -22,6 +23,8 @@ interface Options {
   readonly log: Log
   /** Undefined with `--no-mesh`. */
   readonly mesh: MeshRuntime | undefined
+  /** Undefined if WireGuard keys change on command only. */
+  readonly wireguardRotationMs: number | undefined
 }
 
 export class RunningAgent {
@@ -30,6 +33,7 @@ export class RunningAgent {
   readonly #reporter: TelemetryReporter
   readonly #secretWatchers = new SecretWatchers()
   readonly #witness: AuditWitness
+  readonly #wireguard: WireguardRotation
   #rotation: Promise<void> | undefined
 
   constructor(options: Options) {
@@ -50,6 +54,7 @@ export class RunningAgent {
       clock,
       log,
     })
+    this.#wireguard = new WireguardRotation({ node, mesh, clock, log, everyMs: options.wireguardRotationMs })
     this.#supervisor = new SessionSupervisor({
       clock,
       log,
@@ -68,14 +73,17 @@ export class RunningAgent {
           })
         }
         this.#reporter.start(settings.telemetryMs)
-        mesh?.connected((frame) => this.#supervisor.send(frame))
+        mesh?.connected((frame) => this.#supervisor.send(frame), settings.leaseMs)
         this.#secretWatchers.checkAll()
         this.#witness.connected()
+        this.#wireguard.connected()
       },
+      onPong: () => mesh?.heard(),
       onFrame: (frame) => this.#receive(frame),
       onLost: () => {
         this.#reporter.stop()
         this.#witness.disconnected()
+        this.#wireguard.disconnected()
         mesh?.disconnected()
       },
       onQuarantined: () => {
@@ -108,6 +116,10 @@ export class RunningAgent {
     return this.#rotation
   }
 
+  rotateWireguard(): Promise<void> {
+    return this.#wireguard.rotate()
+  }
+
   async status(): Promise<AgentStatus> {
     const { node, mesh } = this.#options
     const { session, since, problem } = this.#supervisor.status
@@ -133,6 +145,9 @@ export class RunningAgent {
         break
       case 'rotate_identity':
         this.rotateIdentity().catch((error: unknown) => this.#rotationFailed(error))
+        break
+      case 'rotate_wireguard':
+        this.rotateWireguard().catch((error: unknown) => this.#wireguard.report(error))
         break
       case 'secret_changed':
         // Before anybody fetches it anew, and keeps it.

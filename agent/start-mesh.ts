@@ -1,6 +1,7 @@
 /** Puts the mesh engine together for this node, and brings its interface up. */
 import { join } from 'node:path'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
+import { systemBootClock } from './boot-clock.ts'
 import type { Clock } from './clock.ts'
 import type { NodeConfig } from './config/node-config.ts'
 import { MeshNames } from './dns/mesh-names.ts'
@@ -9,6 +10,7 @@ import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import { systemCommands } from './mesh/exec.ts'
+import { MapLease } from './mesh/map-lease.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import type { OutgoingSignal } from './session/signal-outbox.ts'
 
@@ -22,15 +24,17 @@ interface Options {
 /** @throws UserError if there can be no interface here. */
 export async function startMesh(options: Options): Promise<MeshRuntime> {
   const { clock, log } = options
+  const lease = createLease(options)
   const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
-    createEngine(options, sendSignals)
-  const runtime = new MeshRuntime({ clock, log, createEngine: createWithSignals })
+    createEngine(options, lease, sendSignals)
+  const runtime = new MeshRuntime({ clock, log, lease, createEngine: createWithSignals })
   await runtime.start()
   return runtime
 }
 
 function createEngine(
   { node, clock, log, config }: Options,
+  lease: MapLease,
   sendSignals: (signals: OutgoingSignal[]) => void,
 ): MeshEngine {
   const { interface: iface, listenPort, userspace } = config
@@ -38,24 +42,53 @@ function createEngine(
   const { id, fleet, ipv4, ipv4Range } = node.state.node
   const cache = join(directory, 'mesh.json')
   const commands = systemCommands
-  const { publicKey } = keys.wireguard
   return new MeshEngine({
     fleet: { id: fleet, ipv4Range },
-    self: { id, ipv4, wireguard: keys.wireguard, sealing: keys.sealing },
+    self: {
+      id,
+      ipv4,
+      get wireguard() {
+        return keys.wireguard
+      },
+      sealing: keys.sealing,
+    },
     iface,
     listenPort,
-    backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
+    backend: new SystemBackend({
+      commands,
+      iface,
+      get publicKey() {
+        return keys.wireguard.publicKey
+      },
+      stateDirectory: directory,
+      userspace,
+    }),
     commands,
     names: createNames({ node, clock, log, config }),
     clock,
     log,
-    loadCache: () => {
-      const content = readPrivateFile(cache)
-      return content && Buffer.from(content).toString('utf8')
-    },
+    lease,
+    loadCache: () => readText(cache),
     saveCache: (text) => writePrivateFile(cache, text),
     sendSignals,
   })
+}
+
+function createLease({ node, clock, log }: Options): MapLease {
+  const path = join(node.directory, 'mesh-lease.json')
+  const save = (text: string) => {
+    try {
+      writePrivateFile(path, text)
+    } catch (error) {
+      log.warn('the lease of the mesh map could not be noted', { problem: String(error) })
+    }
+  }
+  return new MapLease({ clock, bootClock: systemBootClock, load: () => readText(path), save })
+}
+
+function readText(path: string): string | undefined {
+  const content = readPrivateFile(path)
+  return content && Buffer.from(content).toString('utf8')
 }
 
 function createNames({ node, clock, log, config }: Options): MeshNames | undefined {

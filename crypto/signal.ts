@@ -3,7 +3,7 @@
  * cannot be sent on to a third node.
  */
 import * as z from 'zod'
-import { Endpoint, type FleetId, type NodeId, type SealingKey } from '../protocol/ids.ts'
+import { Endpoint, type FleetId, type NodeId, type SealingKey, WireGuardKey } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { fromBase64Url, fromUtf8, lengthPrefixed, toBase64Url, utf8 } from './bytes.ts'
 import { DOMAIN } from './domains.ts'
@@ -11,9 +11,34 @@ import { hpkeOpen, hpkeSeal, type importSealingKey } from './hpke.ts'
 
 type PrivateKey = Awaited<ReturnType<typeof importSealingKey>>
 
-/** Where a node can be reached, and whether it asks for the same in return. `at` (Unix ms) lets a late one be told from a new one. */
-export const Signal = z.strictObject({ endpoints: z.array(Endpoint).max(8), reply: z.boolean(), at: z.int() })
+/** When it was said, in Unix ms: lets a late one be told from a new one of its kind. */
+const at = z.int()
+
+/** Where a node can be reached, and whether it asks for the same in return. */
+const EndpointsSignal = z.strictObject({
+  kind: z.literal('endpoints'),
+  endpoints: z.array(Endpoint).max(8),
+  reply: z.boolean(),
+  at,
+})
+export type EndpointsSignal = z.infer<typeof EndpointsSignal>
+
+/**
+ * The change to another WireGuard key, which the map has announced. The node that changes asks its peers to `prepare`; a peer that knows the key
+ * is `ready`; the node has `swapped`; the peer has `moved`.
+ */
+const KeySignal = z.strictObject({
+  kind: z.literal('key'),
+  step: z.enum(['prepare', 'ready', 'swapped', 'moved']),
+  key: WireGuardKey,
+  at,
+})
+export type KeySignal = z.infer<typeof KeySignal>
+
+export const Signal = z.discriminatedUnion('kind', [EndpointsSignal, KeySignal])
 export type Signal = z.infer<typeof Signal>
+/** Of a signal, what its sender decides. */
+export type SignalContent = Signal extends infer S ? (S extends Signal ? Omit<S, 'at'> : never) : never
 
 interface Route {
   readonly fleet: FleetId

@@ -14,6 +14,8 @@ export interface Env {
   readonly FLEET_NAME: string
   readonly FLEET_CIDR: string
   readonly SESSION_SHARDS: string
+  /** How long nodes use the mesh map after they last heard the gateway, like `12h`; 7 days if absent. */
+  readonly MESH_LEASE?: string
   readonly GATEWAY_ORIGINS: string
   /** PEM of the private CA that signed this gateway's certificate, where there is one; join tokens carry it. */
   readonly GATEWAY_CA?: string

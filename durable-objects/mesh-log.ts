@@ -125,6 +125,7 @@ function peerOf(row: NodeRow): MeshPeer {
     seal: row.sealing_key,
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
+    ...(row.wg_next !== null && { next: row.wg_next }),
   }
 }
 

@@ -58,6 +58,9 @@ export const MAX_MESH_RULES = 512
 export const MAX_RULE_PORTS = 64
 /** How long a node that is cut off from the gateway goes on talking to the peers it was last told of: a holiday, not a career. */
 export const MESH_LEASE_MS = 7 * 24 * 60 * 60_000
+/** Shortest lease, as long as a backoff between two sessions, and longest. */
+export const MIN_MESH_LEASE_MS = 60_000
+export const MAX_MESH_LEASE_MS = 365 * 24 * 60 * 60_000
 
 /** Sealed endpoint signal, after base64url: eight endpoints and HPKE's overhead are under half of it. */
 export const MAX_SIGNAL_BYTES = 1024

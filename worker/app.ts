@@ -15,6 +15,7 @@ import { metricRoutes } from './routes/metrics.ts'
 import { nodeAuditRoutes } from './routes/node-audit.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
+import { nodeWireguardKeyRoutes } from './routes/node-wireguard-key.ts'
 import { nodeRoutes } from './routes/nodes.ts'
 import { secretMetadataRoutes, secretVersionRoutes } from './routes/secret-metadata.ts'
 import { secretRoutes } from './routes/secrets.ts'
@@ -50,6 +51,7 @@ app.route('/v1/secret-versions', secretVersionRoutes)
 app.route('/v1/keys', keyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
+app.route('/v1/node/wireguard-key', nodeWireguardKeyRoutes)
 app.route('/v1/node/audit', nodeAuditRoutes)
 app.route('/v1/audit', auditRoutes)
 app.route('/v1/api-keys', apiKeyRoutes)

@@ -45,6 +45,8 @@ export interface NodeConfig {
     readonly isKept: boolean
     readonly maxAgeMs: number
   }
+  /** How old a WireGuard key may get; undefined if it changes on command only. */
+  readonly wireguardRotationMs: number | undefined
   readonly logLevel: Level
 }
 
@@ -133,6 +135,9 @@ function validate(
         check('secrets_cache_max_age', settings.secrets_cache_max_age, parseMaxAge) ??
         parseMaxAge(DEFAULTS.secrets_cache_max_age),
     },
+    wireguardRotationMs: parseRotation(
+      check('wireguard_rotation', settings.wireguard_rotation, checkRotation) ?? DEFAULTS.wireguard_rotation,
+    ),
     logLevel: check('log_level', settings.log_level, parseLevel) ?? DEFAULTS.log_level,
   }
 }
@@ -146,6 +151,7 @@ export const DEFAULTS = {
   names: 'auto',
   secrets_cache: true,
   secrets_cache_max_age: '24h',
+  wireguard_rotation: '30d',
   log_level: 'info',
 } as const
 
@@ -203,6 +209,19 @@ function parseMaxAge(text: string): number {
   const age = /^[0-9]{1,9}[smhd]$/.test(text) ? parseDuration(text) : 0
   if (age > 0 && age <= LONGEST_CACHE_AGE_MS) return age
   throw invalid('E_CACHE_AGE_INVALID', 'it is a time like 90m, 24h or 7d, at most 30d')
+}
+
+/** Each change costs a row, two entries of the trail and a word to every peer. */
+const SHORTEST_ROTATION_MS = 60 * 60_000
+const LONGEST_ROTATION_MS = 365 * 24 * 60 * 60_000
+
+const parseRotation = (text: string): number | undefined =>
+  text === '0' || text === 'off' ? undefined : parseDuration(text)
+
+function checkRotation(text: string): string {
+  const every = text === '0' || text === 'off' || /^[0-9]{1,9}[smhd]$/.test(text) ? parseRotation(text) : 0
+  if (every === undefined || (every >= SHORTEST_ROTATION_MS && every <= LONGEST_ROTATION_MS)) return text
+  throw invalid('E_ROTATION_INVALID', 'it is a time like 12h or 30d, from 1h to 365d, or `off`')
 }
 
 function parseLevel(text: string): Level {

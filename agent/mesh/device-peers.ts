@@ -3,6 +3,7 @@ import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import { holdersOf, type KeySuccession, moveAll } from './key-succession.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
@@ -13,6 +14,7 @@ interface Options {
   readonly fleet: FleetId
   readonly device: WireGuardDevice
   readonly paths: PeerPaths
+  readonly succession: KeySuccession
   readonly clock: Clock
 }
 
@@ -33,10 +35,12 @@ export class DevicePeers {
 
   /** @returns how many are reachable, whether any was reached where it never was before, and which ones `wg` does not take. */
   async follow(peers: readonly MeshPeer[]): Promise<Followed> {
-    const { fleet, device, paths, clock } = this.#options
-    const actual = await this.#read()
-    const plans = peers.map((peer) => {
-      const found = actual.get(peer.wg)
+    const { fleet, device, paths, clock, succession } = this.#options
+    let actual = await this.#read()
+    const holders = holdersOf(actual.values())
+    const { peers: current, listening } = succession.settle(peers, actual)
+    const plans = current.map((peer) => {
+      const found = holders.get(`${nodeIpv6(fleet, peer.id)}/128`) ?? actual.get(peer.wg)
       const learned = found !== undefined && paths.remember(peer.id, found)
       return { peer, found, learned, ...paths.plan(peer.id, found) }
     })
@@ -46,7 +50,13 @@ export class DevicePeers {
       endpoint,
       keepalive,
     }))
-    const steps = reconcile(desired, [...actual.values()])
+    const moves = plans.flatMap(({ found: from }, index) => {
+      const to = desired[index]
+      return from === undefined || to === undefined || from.publicKey === to.publicKey ? [] : [{ from, to }]
+    })
+    await moveAll(device, moves, actual)
+    if (moves.length > 0) actual = await this.#read()
+    const steps = reconcile([...desired, ...listening], [...actual.values()])
     const put = this.#refused.select(steps.put)
     this.#refused.note(put, await device.apply({ ...steps, put }))
     for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.tried(peer.id)
@@ -57,11 +67,20 @@ export class DevicePeers {
     }
   }
 
+  /** Those that were heard of lately. */
+  async reachable(peers: readonly MeshPeer[]): Promise<MeshPeer[]> {
+    const { clock, succession } = this.#options
+    const actual = await this.#read()
+    return peers.filter((peer) => isReachable(actual.get(succession.current(peer, actual).wg), clock.now()))
+  }
+
   /** Without the interface no peer is reachable. */
   async status(peers: readonly MeshPeer[]): Promise<PeerStatus[]> {
-    const { fleet, clock } = this.#options
+    const { fleet, clock, succession } = this.#options
     const actual = await this.#read().catch(() => new Map<string, ActualPeer>())
-    return peers.map((peer) => peerStatus(fleet, peer, actual.get(peer.wg), clock.now()))
+    return peers.map((peer) =>
+      peerStatus(fleet, peer, actual.get(succession.current(peer, actual).wg), clock.now()),
+    )
   }
 
   async #read(): Promise<Map<string, ActualPeer>> {

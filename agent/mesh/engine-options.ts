@@ -8,6 +8,7 @@ import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { Commands } from './exec.ts'
+import type { MapLease } from './map-lease.ts'
 import type { PeerStatus } from './peer-status.ts'
 import type { IgnoredSignals, SealedSignal } from './signals.ts'
 
@@ -29,6 +30,8 @@ export interface MeshEngineOptions {
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock
   readonly log: Log
+  /** Whether the map may be used. */
+  readonly lease: Pick<MapLease, 'state'>
   readonly loadCache: () => string | undefined
   /** The text names every peer and where it is: for this user's eyes only. */
   readonly saveCache: (text: string) => void

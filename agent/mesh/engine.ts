@@ -5,9 +5,11 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
+import type { SecretBytes } from '../../crypto/secret-bytes.ts'
+import type { EndpointsSignal, KeySignal, Signal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
-import type { NodeId } from '../../protocol/ids.ts'
+import type { NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
@@ -19,9 +21,12 @@ import { ownEndpoints } from './endpoints.ts'
 import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
+import { HeardSignals } from './heard-signals.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
+import { KeyHandover } from './key-handover.ts'
+import { KeySuccession } from './key-succession.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { describeRefused } from './refused-peers.ts'
@@ -38,7 +43,11 @@ export class MeshEngine {
   readonly #fleetRange: Ipv4Range
   readonly #fleetRanges: BlockList
   readonly #interface: MeshInterface
+  readonly #device: WireGuardDevice
   readonly #devicePeers: DevicePeers
+  readonly #succession: KeySuccession
+  readonly #handover: KeyHandover
+  readonly #heard = new HeardSignals()
   readonly #signals: Signals
   readonly #announcer: Announcer
   readonly #paths: PeerPaths
@@ -67,7 +76,9 @@ export class MeshEngine {
       commands,
       backend,
       device,
-      keys: self.wireguard,
+      get keys() {
+        return self.wireguard
+      },
       listenPort,
       ipv4: self.ipv4,
       ipv6: nodeIpv6(fleet.id, self.id),
@@ -83,7 +94,22 @@ export class MeshEngine {
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
     this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
-    this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
+    this.#device = device
+    this.#succession = new KeySuccession(clock)
+    this.#devicePeers = new DevicePeers({
+      fleet: fleet.id,
+      device,
+      paths: this.#paths,
+      succession: this.#succession,
+      clock,
+    })
+    this.#handover = new KeyHandover({
+      clock,
+      reachable: () => this.#devicePeers.reachable(this.#peers()),
+      say: (peers, content) => this.#announcer.say(peers, content),
+      prepare: (peers, content) => this.#announcer.prepare(peers, content),
+      isConnected: () => this.#announcer.isConnected && !this.#stopped,
+    })
     this.#apply = new SerialTask(
       clock,
       () => this.#reconcile(),
@@ -146,13 +172,51 @@ export class MeshEngine {
 
   /** Never throws: whoever can send a signal must not be able to stop the agent. */
   async onSignal(from: NodeId, sealed: string): Promise<void> {
+    const lastAt = (kind: Signal['kind']) =>
+      kind === 'endpoints' ? this.#paths.lastSignalAt(from) : this.#heard.lastAt(from, kind)
+    const signal = await this.#signals.open(this.#accepted.peers.get(from), sealed, lastAt)
+    // As the map has it by now.
     const sender = this.#accepted.peers.get(from)
-    const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
-    if (sender === undefined || signal === undefined || !this.#accepted.peers.has(from)) return
+    if (sender === undefined || signal === undefined) return
+    if (signal.kind === 'endpoints') return this.#onEndpoints(sender, signal)
+    this.#heard.note(from, signal)
+    await this.#onKey(sender, signal)
+  }
+
+  #onEndpoints(sender: MeshPeer, signal: EndpointsSignal): void {
+    const { id: from } = sender
     const { moved, worthTrying } = this.#paths.hear(from, signal)
     if (moved) this.#save.soon()
     if (worthTrying) void this.#apply.request()
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
+  }
+
+  async #onKey(sender: MeshPeer, { step, key }: KeySignal): Promise<void> {
+    if (step === 'ready' || step === 'moved') return this.#handover.hear(sender.id, step, key)
+    const known = step === 'prepare' ? this.#succession.hold(sender, key) : this.#succession.move(sender, key)
+    if (!known) return
+    await this.#apply.request()
+    // What is not done is not said to be: the peer asks again.
+    if (this.#apply.lastError !== undefined) return
+    this.#announcer.say([sender], { kind: 'key', step: step === 'prepare' ? 'ready' : 'moved', key })
+  }
+
+  /**
+   * Changes to another key, which the gateway has announced; `commit` makes it the one in force, also after a crash.
+   * @returns false, and nothing is changed, if that cannot be done now.
+   */
+  async handOver(next: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }, commit: () => void): Promise<boolean> {
+    if (!this.#interfaceUp || !this.#announcer.isConnected) return false
+    return this.#handover.run(next.publicKey, async () => {
+      commit()
+      try {
+        await this.#device.setPrivateKey(next.privateKey)
+      } catch (error) {
+        this.#options.log.warn('the interface did not take its new key at once', { problem: String(error) })
+        this.#interfaceUp = false
+        await this.#apply.request()
+      }
+    })
   }
 
   /** The session is up: every peer is told where this node is, and asked the same. */
@@ -161,8 +225,19 @@ export class MeshEngine {
     this.#announcer.announce(this.#peers(), { reply: true })
   }
 
+  /** The lease of the map has ended, or lasts again. */
+  leaseChanged(): void {
+    const { lease, log } = this.#options
+    this.#accept()
+    void this.#apply.request()
+    if (lease.state === 'lasts') log.info('the mesh map may be used', { peers: this.#accepted.peers.size })
+    else log.error(this.#leaseProblem ?? 'the mesh map may not be used', { fix: LEASE_FIX })
+  }
+
   onDisconnected(): void {
     this.#announcer.disconnect()
+    this.#succession.release()
+    if (this.#succession.isListening(this.#peers())) void this.#apply.request()
   }
 
   async status(): Promise<MeshStatus> {
@@ -174,7 +249,7 @@ export class MeshEngine {
       peers: await this.#devicePeers.status(this.#peers()),
       names: this.#options.names?.status,
       ignoredSignals: this.#signals.ignored,
-      lastError: this.#apply.lastError ?? this.#leftOut,
+      lastError: this.#leaseProblem ?? this.#apply.lastError ?? this.#leftOut,
     }
   }
 
@@ -189,16 +264,26 @@ export class MeshEngine {
     if (!keepInterface) await this.#interface.down()
   }
 
+  get #leaseProblem(): string | undefined {
+    const { state } = this.#options.lease
+    const { size } = this.#map.peers
+    if (state === 'lasts' || size === 0) return undefined
+    return `the ${size} nodes of the map are not spoken to: ${LEASE_PROBLEMS[state]}`
+  }
+
   #peers(): MeshPeer[] {
     return [...this.#accepted.peers.values()]
   }
 
   /** The map has changed. */
   #accept(): void {
-    const { fleet, self } = this.#options
-    this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
+    const { fleet, self, lease } = this.#options
+    const map = lease.state === 'lasts' ? this.#map.peers : new Map<NodeId, MeshPeer>()
+    this.#accepted = acceptPeers(map, { id: fleet.id, range: this.#fleetRange }, self)
     this.#paths.forgetAllBut(this.#accepted.peers)
     this.#signals.forgetAllBut(this.#accepted.peers)
+    this.#heard.forgetAllBut(this.#accepted.peers)
+    this.#succession.forgetAllBut(this.#accepted.peers)
     this.#options.names?.follow(this.#peers())
   }
 
@@ -235,7 +320,8 @@ export class MeshEngine {
     if (this.#stopped) return
     const { clock } = this.#options
     this.#tick?.cancel()
-    const wait = this.#paths.isSearching() ? SEARCH_TICK_MS : IDLE_TICK_MS
+    const isSearching = this.#paths.isSearching() || this.#succession.isListening(this.#peers())
+    const wait = isSearching ? SEARCH_TICK_MS : IDLE_TICK_MS
     this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
   }
 
@@ -265,6 +351,13 @@ export class MeshEngine {
     }
   }
 }
+
+const LEASE_PROBLEMS = {
+  over: 'the gateway was not heard for longer than it allows',
+  'clock set back': "this machine's clock was set back, and nobody knows how long the gateway was not heard",
+  'never granted': 'no session has said how long the map may be used',
+} as const
+const LEASE_FIX = 'see why the gateway is out of reach: the peers are back with the next session'
 
 const notStarted = (error: CommandError): UserError =>
   new UserError({

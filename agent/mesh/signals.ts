@@ -1,7 +1,7 @@
 /** Signals between this node and its peers: who may say what, and that it is said once. */
 import type { importSealingKey } from '../../crypto/hpke.ts'
-import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
-import type { Endpoint, FleetId, NodeId } from '../../protocol/ids.ts'
+import { openSignal, type Signal, type SignalContent, sealSignal } from '../../crypto/signal.ts'
+import type { FleetId, NodeId } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
@@ -9,6 +9,8 @@ import { SenderLimit } from './sender-limit.ts'
 
 export interface SealedSignal {
   readonly to: NodeId
+  /** Of two of one kind to one peer only the newer is worth sending. */
+  readonly kind: Signal['kind']
   readonly sealed: string
 }
 
@@ -54,7 +56,7 @@ export class Signals {
   /** Batches that fit a frame each. */
   async *seal(
     peers: readonly MeshPeer[],
-    content: { readonly endpoints: Endpoint[]; readonly reply: boolean },
+    content: SignalContent,
   ): AsyncGenerator<SealedSignal[]> {
     for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
       const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
@@ -71,14 +73,14 @@ export class Signals {
   async open(
     sender: MeshPeer | undefined,
     sealed: string,
-    lastAt: () => number | undefined,
+    lastAt: (kind: Signal['kind']) => number | undefined,
   ): Promise<Signal | undefined> {
     if (sender === undefined) return this.#ignore('unknownSender')
     if (!this.#limit.admit(sender.id)) return this.#ignore('tooMany')
     const { fleet, self, sealingKey, clock } = this.#options
     const opened = await openSignal(sealingKey, sealed, { fleet, from: sender.id, to: self }, sender.seal)
     if (!opened.ok) return this.#ignore('unreadable')
-    if (opened.value.at <= (lastAt() ?? Number.NEGATIVE_INFINITY)) return this.#ignore('old')
+    if (opened.value.at <= (lastAt(opened.value.kind) ?? Number.NEGATIVE_INFINITY)) return this.#ignore('old')
     if (opened.value.at > clock.now() + MAX_AHEAD_MS) return this.#ignore('early')
     return opened.value
   }
@@ -91,6 +93,7 @@ export class Signals {
     const { fleet, self, sealingKey } = this.#options
     return {
       to: peer.id,
+      kind: signal.kind,
       sealed: await sealSignal(peer.seal, signal, { fleet, from: self, to: peer.id }, sealingKey),
     }
   }

@@ -10,6 +10,13 @@ import { type DeviceState, parseDump } from './wg-dump.ts'
 const PEERS_PER_CALL = 250
 const BASE64 = utf8('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
 
+interface ReplacingPeer {
+  readonly publicKey: WireGuardKey
+  readonly allowedIps: readonly string[]
+  readonly endpoint: string | undefined
+  readonly keepalive: number
+}
+
 /** A peer that `wg` does not take. */
 export interface Refusal {
   readonly publicKey: WireGuardKey
@@ -37,6 +44,27 @@ export class WireGuardDevice {
     } finally {
       key.fill(0)
     }
+  }
+
+  /** Leaves the port alone: to set it, even to what it is, opens the socket anew and loses what is on its way. */
+  async setPrivateKey(privateKey: SecretBytes): Promise<void> {
+    const key = base64(privateKey.expose())
+    try {
+      await this.#set(['private-key', '/dev/stdin'], key)
+    } finally {
+      key.fill(0)
+    }
+  }
+
+  /**
+   * One peer in place of another, in one command: at no moment are the addresses nobody's. A keepalive that was off and now is not makes
+   * WireGuard call the peer at once.
+   */
+  async replace(old: WireGuardKey, { publicKey, allowedIps, endpoint, keepalive }: ReplacingPeer): Promise<void> {
+    const change = [...named(publicKey), 'allowed-ips', allowedIps.join(',')]
+    if (endpoint !== undefined) change.push('endpoint', endpoint)
+    change.push('persistent-keepalive', String(keepalive))
+    await this.#set([...change, ...named(old), 'remove'])
   }
 
   /** @returns the peers it refuses; the others are as they should be. */

@@ -6,6 +6,7 @@ import type { NodeFrame } from '../../protocol/frames.ts'
 import { NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
+import { memoryLease } from '../support/map-lease.ts'
 
 const peer = NodeId.parse('c'.repeat(26))
 const position = { epoch: 'e', seq: 4 }
@@ -34,6 +35,10 @@ class FakeEngine {
   onConnected() {
     this.calls.push('connected')
   }
+  async handOver() {
+    return true
+  }
+  leaseChanged() {}
   onDisconnected() {
     this.calls.push('disconnected')
   }
@@ -62,6 +67,7 @@ function start() {
   const runtime = new MeshRuntime({
     clock,
     log: createLog({ level: 'debug', write: () => {}, now: () => 0 }),
+    lease: memoryLease(clock),
     createEngine: (emit) => {
       const next = engines[made++] ?? new FakeEngine()
       next.emit = emit
@@ -75,7 +81,7 @@ function start() {
 describe('mesh runtime', () => {
   test('hands on what the gateway pushes, without the envelope', () => {
     const { engine, runtime, send } = start()
-    runtime.connected(send)
+    runtime.connected(send, 60_000)
     runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
     runtime.receive({ type: 'signal', from: peer, sealed: 'AAAA' })
     expect(engine.calls).toEqual([
@@ -87,7 +93,7 @@ describe('mesh runtime', () => {
 
   test('a gap asks once for a resync, and again only after a change fitted or a new session began', () => {
     const { engine, runtime, sent, send } = start()
-    runtime.connected(send)
+    runtime.connected(send, 60_000)
     const gap = () => {
       engine.answer = 'gap'
       runtime.receive({ type: 'mesh', epoch: 'e', from: 9, to: 10 })
@@ -99,7 +105,7 @@ describe('mesh runtime', () => {
     runtime.receive({ type: 'mesh', epoch: 'e', to: 10 })
     gap()
     expect(sent).toHaveLength(2)
-    runtime.connected(send)
+    runtime.connected(send, 60_000)
     gap()
     expect(sent).toHaveLength(3)
   })
@@ -107,7 +113,7 @@ describe('mesh runtime', () => {
   test('signals go out in frames while there is a session, and are dropped without one', () => {
     const { clock, engine, runtime, sent, send } = start()
     engine.emit([{ to: peer, sealed: 'lost' }])
-    runtime.connected(send)
+    runtime.connected(send, 60_000)
     engine.emit([{ to: peer, sealed: 'AAAA' }])
     runtime.disconnected()
     engine.emit([{ to: peer, sealed: 'lost' }])
@@ -124,12 +130,12 @@ describe('mesh runtime', () => {
   describe('in quarantine', () => {
     test('takes its interface away, and brings it back with the next session', async () => {
       const { engine, successor, runtime, sent, send } = start()
-      runtime.connected(send)
+      runtime.connected(send, 60_000)
       runtime.hold()
       runtime.hold()
       expect(await runtime.status()).toBeUndefined()
       runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
-      runtime.connected(send)
+      runtime.connected(send, 60_000)
       await vi.waitFor(() => expect(successor?.calls).toEqual(['started', 'connected']))
       expect(engine.calls.filter((call) => JSON.stringify(call).includes('keepInterface'))).not.toEqual([])
       expect(engine.calls).not.toContainEqual(expect.objectContaining({ del: [peer] }))
@@ -145,7 +151,7 @@ describe('mesh runtime', () => {
       runtime.hold()
       if (successor !== undefined) successor.failures = 1
       const retry = clock.scheduled()
-      runtime.connected(send)
+      runtime.connected(send, 60_000)
       const wait = await retry
       expect(await runtime.status()).toBeUndefined()
       clock.advance(wait)

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
-import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
+import { openSignal, type EndpointsSignal, sealSignal } from '../../crypto/signal.ts'
 import { nodeIpv6 } from '../../protocol/addresses.ts'
 import { Endpoint, type NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
@@ -38,10 +38,10 @@ async function otherNode(number: number) {
   return {
     entry,
     key: base64UrlToBase64(entry.wg),
-    signal: (to: MeshPeer, content: Partial<Signal>, change: { from?: NodeId; to?: NodeId } = {}) =>
+    signal: (to: MeshPeer, content: Partial<EndpointsSignal>, change: { from?: NodeId; to?: NodeId } = {}) =>
       sealSignal(
         to.seal,
-        { endpoints: [THERE], reply: false, at: 1_000, ...content },
+        { kind: 'endpoints', endpoints: [THERE], reply: false, at: 1_000, ...content },
         { ...route, to: to.id, ...change },
         self.sealing.privateKey,
       ),
@@ -346,7 +346,7 @@ describe('signals', () => {
     await settled(() => expect(batches).toHaveLength(2))
     const [first, second] = [batches[0]?.[0]?.sealed ?? '', batches[1]?.[0]?.sealed ?? '']
     const [asked, answered] = [await two.open(first, entry), await two.open(second, entry)]
-    expect(answered.reply).toBe(false)
+    expect(answered).toMatchObject({ reply: false })
     expect(answered.at).toBeGreaterThan(asked.at)
 
     mesh.applyChanges({ epoch: 'e', from: 1, to: 2, put: [three.entry] })
