@@ -18,7 +18,7 @@ interface Options {
   readonly node: JoinedNode
   readonly clock: Clock
   readonly log: Log
-  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace' | 'names'>
+  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace' | 'names' | 'psk'>
 }
 
 /** @throws UserError if there can be no interface here. */
@@ -67,6 +67,7 @@ function createEngine(
     names: createNames({ node, clock, log, config }),
     clock,
     log,
+    psk: config.psk,
     lease,
     loadCache: () => readText(cache),
     saveCache: (text) => writePrivateFile(cache, text),

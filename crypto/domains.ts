@@ -10,6 +10,8 @@ export const DOMAIN = {
   delivery: 'claw-delivery v1',
   /** HPKE `info` of a signal between two nodes. */
   signal: 'claw-signal v1',
+  /** HKDF salt of the pre-shared key of two nodes. */
+  psk: 'claw-psk v1',
   /** Gateway's signature over a session's transcript. */
   session: 'claw-session v1',
   /** Gateway's signature over an enrolment's answer. */

@@ -35,7 +35,28 @@ const KeySignal = z.strictObject({
 })
 export type KeySignal = z.infer<typeof KeySignal>
 
-export const Signal = z.discriminatedUnion('kind', [EndpointsSignal, KeySignal])
+/** Of 1184 and 1088 bytes (FIPS 203, table 3) in base64url. */
+const EncapsulationKey = z.string().regex(/^[A-Za-z0-9_-]{1579}$/)
+const Ciphertext = z.string().regex(/^[A-Za-z0-9_-]{1451}$/)
+const Tag = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+const psk = z.literal('psk')
+
+/**
+ * A pre-shared key for WireGuard between two nodes (pair-psk.ts). The one with the smaller id makes the offer, and may be asked for it. The tags
+ * show that both have the same key before either gives it to its interface: at `confirm` the one that answered, at `done` the other.
+ */
+const PskSignal = z.discriminatedUnion('step', [
+  z.strictObject({ kind: psk, step: z.literal('ask'), at }),
+  z.strictObject({ kind: psk, step: z.literal('offer'), key: EncapsulationKey, at }),
+  z.strictObject({ kind: psk, step: z.literal('answer'), ciphertext: Ciphertext, tag: Tag, at }),
+  z.strictObject({ kind: psk, step: z.literal('confirm'), tag: Tag, at }),
+  z.strictObject({ kind: psk, step: z.literal('done'), tag: Tag, at }),
+  /** This node uses none. */
+  z.strictObject({ kind: psk, step: z.literal('refuse'), at }),
+])
+export type PskSignal = z.infer<typeof PskSignal>
+
+export const Signal = z.discriminatedUnion('kind', [EndpointsSignal, KeySignal, PskSignal])
 export type Signal = z.infer<typeof Signal>
 /** Of a signal, what its sender decides. */
 export type SignalContent = Signal extends infer S ? (S extends Signal ? Omit<S, 'at'> : never) : never

@@ -22,6 +22,7 @@ import { findNodeState, STATE_FILE } from '../node-state.ts'
 import { defaultStateDirectory } from '../state-directory.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { NAMES_MODES, type NamesMode } from './names-mode.ts'
+import { PSK_MODES, type PskMode } from './psk-mode.ts'
 import { CONFIG_VARIABLE, NODE_SETTINGS, PREFIX, type SettingName } from './settings.ts'
 
 export interface NodeConfig {
@@ -47,6 +48,8 @@ export interface NodeConfig {
   }
   /** How old a WireGuard key may get; undefined if it changes on command only. */
   readonly wireguardRotationMs: number | undefined
+  /** Whether pairs of nodes share a key beside WireGuard's own. */
+  readonly psk: PskMode
   readonly logLevel: Level
 }
 
@@ -138,6 +141,7 @@ function validate(
     wireguardRotationMs: parseRotation(
       check('wireguard_rotation', settings.wireguard_rotation, checkRotation) ?? DEFAULTS.wireguard_rotation,
     ),
+    psk: check('psk', settings.psk, parsePskMode) ?? DEFAULTS.psk,
     logLevel: check('log_level', settings.log_level, parseLevel) ?? DEFAULTS.log_level,
   }
 }
@@ -152,6 +156,7 @@ export const DEFAULTS = {
   secrets_cache: true,
   secrets_cache_max_age: '24h',
   wireguard_rotation: '30d',
+  psk: 'off',
   log_level: 'info',
 } as const
 
@@ -234,6 +239,12 @@ function parseNamesMode(text: string): NamesMode {
   const mode = NAMES_MODES.find((candidate) => candidate === text)
   if (mode !== undefined) return mode
   throw invalid('E_NAMES_INVALID', `it is one of ${NAMES_MODES.join(', ')}`)
+}
+
+function parsePskMode(text: string): PskMode {
+  const mode = PSK_MODES.find((candidate) => candidate === text)
+  if (mode !== undefined) return mode
+  throw invalid('E_PSK_INVALID', `it is one of ${PSK_MODES.join(', ')}`)
 }
 
 const invalid = (code: string, message: string, fix?: string): UserError =>

@@ -1,9 +1,10 @@
 /** The peers on the interface: made to follow the map, and read back for those who ask how they are. */
+import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { nodeIpv6 } from '../../protocol/addresses.ts'
-import type { FleetId } from '../../protocol/ids.ts'
+import type { FleetId, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
-import { holdersOf, type KeySuccession, moveAll } from './key-succession.ts'
+import { holdersOf, type KeySuccession, type Listening, type Move, moveOne, prepareMove } from './key-succession.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
@@ -22,6 +23,13 @@ interface Followed {
   readonly reachable: number
   readonly learned: boolean
   readonly refused: readonly RefusedPeer[]
+  /** As they were before. */
+  readonly psks: readonly FoundPeer[]
+}
+
+export interface FoundPeer {
+  readonly id: NodeId
+  readonly found: ActualPeer | undefined
 }
 
 export class DevicePeers {
@@ -54,17 +62,48 @@ export class DevicePeers {
       const to = desired[index]
       return from === undefined || to === undefined || from.publicKey === to.publicKey ? [] : [{ from, to }]
     })
-    await moveAll(device, moves, actual)
+    for (const move of moves) await moveOne(device, move, actual)
     if (moves.length > 0) actual = await this.#read()
     const steps = reconcile([...desired, ...listening], [...actual.values()])
     const put = this.#refused.select(steps.put)
     this.#refused.note(put, await device.apply({ ...steps, put }))
+    await this.#shareWithNext(listening, actual)
     for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.tried(peer.id)
     return {
       reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
+      psks: plans.map(({ peer: { id }, found }) => ({ id, found })),
       refused: this.#refused.among(peers),
     }
+  }
+
+  /** Gives the peer's keys, this and the next one, another pre-shared key. @returns false if the peer is not there. */
+  async setPsk({ wg, next }: MeshPeer, psk: SecretBytes | undefined): Promise<boolean> {
+    const { device } = this.#options
+    const actual = await this.#read()
+    const keys = [wg, next].flatMap((key) => (key !== undefined && actual.has(key) ? [key] : []))
+    for (const key of keys) await device.setPsk(key, psk)
+    return keys.length > 0
+  }
+
+  /** A next key that was not there until now is the same node's, and shares what it shares. */
+  async #shareWithNext(listening: readonly Listening[], actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
+    const { device } = this.#options
+    for (const { publicKey, current } of listening) {
+      if (actual.has(publicKey) || actual.get(current)?.hasPsk !== true) continue
+      using psk = await device.readPsk(current)
+      await device.setPsk(publicKey, psk)
+    }
+  }
+
+  /** Makes ready what is to be done in the moment in which this peer changes its key. @returns how to do it. */
+  async readyToMove({ id, wg }: MeshPeer, next: WireGuardKey): Promise<() => Promise<void>> {
+    const { device, fleet } = this.#options
+    const actual = await this.#read()
+    const from = holdersOf(actual.values()).get(`${nodeIpv6(fleet, id)}/128`)
+    if (from?.publicKey !== wg) return () => Promise.resolve()
+    const move: Move = { from, to: { ...from, publicKey: next, endpoint: undefined } }
+    return prepareMove(device, move, actual)
   }
 
   /** Those that were heard of lately. */

@@ -4,6 +4,7 @@ import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import type { Endpoint, FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPosition } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import type { PskMode } from '../config/psk-mode.ts'
 import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
@@ -30,6 +31,8 @@ export interface MeshEngineOptions {
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock
   readonly log: Log
+  /** Whether pairs of nodes that both want it share a key beside WireGuard's own. */
+  readonly psk?: PskMode | undefined
   /** Whether the map may be used. */
   readonly lease: Pick<MapLease, 'state'>
   readonly loadCache: () => string | undefined
@@ -45,6 +48,8 @@ export interface MeshStatus {
   readonly position: MeshPosition | undefined
   readonly peers: readonly PeerStatus[]
   readonly names: NamesStatus | undefined
+  /** Peers with which this node shares a key beside WireGuard's own. */
+  readonly psk: number
   readonly ignoredSignals: IgnoredSignals
   /** Why the interface is not as it should be, or which peers cannot be on it; undefined if all is well. */
   readonly lastError: string | undefined

@@ -31,6 +31,7 @@ import { type FoldResult, MeshMap } from './map.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { describeRefused } from './refused-peers.ts'
 import { SerialTask } from './serial-task.ts'
+import { PskAgreement } from './psk-agreement.ts'
 import { Signals } from './signals.ts'
 import { WireGuardDevice } from './wg.ts'
 
@@ -47,6 +48,7 @@ export class MeshEngine {
   readonly #devicePeers: DevicePeers
   readonly #succession: KeySuccession
   readonly #handover: KeyHandover
+  readonly #psk: PskAgreement
   readonly #heard = new HeardSignals()
   readonly #signals: Signals
   readonly #announcer: Announcer
@@ -102,6 +104,15 @@ export class MeshEngine {
       paths: this.#paths,
       succession: this.#succession,
       clock,
+    })
+    this.#psk = new PskAgreement({
+      fleet: fleet.id,
+      self,
+      isWanted: options.psk === 'ml-kem-768',
+      clock,
+      log,
+      say: (peer, content) => this.#announcer.say([peer], content),
+      install: (peer, psk) => this.#devicePeers.setPsk(peer, psk),
     })
     this.#handover = new KeyHandover({
       clock,
@@ -167,6 +178,8 @@ export class MeshEngine {
       this.#peers().filter(({ id, seal }) => before.get(id)?.seal !== seal),
       { reply: true },
     )
+    // A shared key is of two WireGuard keys: with another one it is agreed on anew.
+    this.#psk.begin(this.#peers().filter(({ id, wg }) => before.get(id)?.wg !== wg))
     return result
   }
 
@@ -180,7 +193,12 @@ export class MeshEngine {
     if (sender === undefined || signal === undefined) return
     if (signal.kind === 'endpoints') return this.#onEndpoints(sender, signal)
     this.#heard.note(from, signal)
-    await this.#onKey(sender, signal)
+    if (signal.kind === 'key') return this.#onKey(sender, signal)
+    try {
+      await this.#psk.hear(sender, signal)
+    } catch (error) {
+      this.#options.log.warn('a pre-shared key could not be set', { problem: String(error) })
+    }
   }
 
   #onEndpoints(sender: MeshPeer, signal: EndpointsSignal): void {
@@ -193,12 +211,29 @@ export class MeshEngine {
 
   async #onKey(sender: MeshPeer, { step, key }: KeySignal): Promise<void> {
     if (step === 'ready' || step === 'moved') return this.#handover.hear(sender.id, step, key)
-    const known = step === 'prepare' ? this.#succession.hold(sender, key) : this.#succession.move(sender, key)
-    if (!known) return
+    try {
+      const isDone = step === 'prepare' ? await this.#holdFor(sender, key) : await this.#moveTo(sender, key)
+      if (isDone)
+        this.#announcer.say([sender], { kind: 'key', step: step === 'prepare' ? 'ready' : 'moved', key })
+    } catch (error) {
+      // The peer asks again.
+      this.#options.log.warn("a peer's next key could not be made ready", { problem: String(error) })
+    }
+  }
+
+  async #holdFor(peer: MeshPeer, key: WireGuardKey): Promise<boolean> {
+    if (!this.#succession.hold(peer, key)) return false
     await this.#apply.request()
-    // What is not done is not said to be: the peer asks again.
-    if (this.#apply.lastError !== undefined) return
-    this.#announcer.say([sender], { kind: 'key', step: step === 'prepare' ? 'ready' : 'moved', key })
+    this.#succession.ready(peer.id, await this.#devicePeers.readyToMove(peer, key))
+    return this.#apply.lastError === undefined
+  }
+
+  async #moveTo(peer: MeshPeer, key: WireGuardKey): Promise<boolean> {
+    try {
+      return await this.#succession.move(peer, key)
+    } finally {
+      await this.#apply.request()
+    }
   }
 
   /**
@@ -207,7 +242,7 @@ export class MeshEngine {
    */
   async handOver(next: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }, commit: () => void): Promise<boolean> {
     if (!this.#interfaceUp || !this.#announcer.isConnected) return false
-    return this.#handover.run(next.publicKey, async () => {
+    const isDone = await this.#handover.run(next.publicKey, async () => {
       commit()
       try {
         await this.#device.setPrivateKey(next.privateKey)
@@ -217,12 +252,15 @@ export class MeshEngine {
         await this.#apply.request()
       }
     })
+    if (isDone) this.#psk.begin(this.#peers())
+    return isDone
   }
 
   /** The session is up: every peer is told where this node is, and asked the same. */
   onConnected(): void {
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
+    this.#psk.beginEachDay(() => this.#peers())
   }
 
   /** The lease of the map has ended, or lasts again. */
@@ -248,6 +286,7 @@ export class MeshEngine {
       position: this.position,
       peers: await this.#devicePeers.status(this.#peers()),
       names: this.#options.names?.status,
+      psk: this.#psk.settled.size,
       ignoredSignals: this.#signals.ignored,
       lastError: this.#leaseProblem ?? this.#apply.lastError ?? this.#leftOut,
     }
@@ -258,6 +297,7 @@ export class MeshEngine {
     this.#stopped = true
     this.#announcer.disconnect()
     this.#tick?.cancel()
+    this.#psk.stop()
     await this.#apply.stop()
     this.#save.close()
     await this.#options.names?.stop()
@@ -283,6 +323,7 @@ export class MeshEngine {
     this.#paths.forgetAllBut(this.#accepted.peers)
     this.#signals.forgetAllBut(this.#accepted.peers)
     this.#heard.forgetAllBut(this.#accepted.peers)
+    this.#psk.forgetAllBut(this.#accepted.peers)
     this.#succession.forgetAllBut(this.#accepted.peers)
     this.#options.names?.follow(this.#peers())
   }
@@ -302,7 +343,8 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    const { reachable, learned, refused } = await this.#devicePeers.follow(this.#peers())
+    const { reachable, learned, refused, psks } = await this.#devicePeers.follow(this.#peers())
+    await this.#psk.look(this.#accepted.peers, psks)
     this.#interfaceUp = true
     this.#noteLeftOut(describeRefused([...this.#accepted.refused, ...refused]))
     this.#reachable = reachable

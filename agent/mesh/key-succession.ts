@@ -10,6 +10,7 @@
  * peer is not there for a moment. A node that has swapped begins a handshake at once; answered before its addresses are moved here, it would send
  * what we have to drop. Unanswered, it keeps its packets until we call, which we do in the command that moves the addresses.
  */
+import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import type { NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
@@ -21,17 +22,27 @@ const HOLD_MS = 10_000
 
 type Actual = ReadonlyMap<string, ActualPeer>
 
+export interface Listening extends DesiredPeer {
+  /** The key of the same node that is in force. */
+  readonly current: WireGuardKey
+}
+
 interface Settled {
   /** Each with the key that is in force here. */
   readonly peers: readonly MeshPeer[]
   /** Next keys that are only listened to. */
-  readonly listening: readonly DesiredPeer[]
+  readonly listening: readonly Listening[]
+}
+
+interface Held {
+  /** Until when the next key is not listened to. */
+  readonly until: number
+  readonly move: (() => Promise<void>) | undefined
 }
 
 export class KeySuccession {
   readonly #clock: Pick<Clock, 'elapsed'>
-  /** Until when the next key of a peer is not listened to. */
-  readonly #held = new Map<NodeId, number>()
+  readonly #held = new Map<NodeId, Held>()
   readonly #moved = new Map<NodeId, WireGuardKey>()
 
   constructor(clock: Pick<Clock, 'elapsed'>) {
@@ -41,14 +52,23 @@ export class KeySuccession {
   /** The peer is about to change. @returns whether the map has announced that key here. */
   hold({ id, next }: MeshPeer, key: WireGuardKey): boolean {
     if (next !== key) return false
-    this.#held.set(id, this.#clock.elapsed() + HOLD_MS)
+    this.#held.set(id, { until: this.#clock.elapsed() + HOLD_MS, move: undefined })
     return true
   }
 
+  /** @param move is to be done at once when the peer has changed: until then it can only keep a few packets. */
+  ready(id: NodeId, move: () => Promise<void>): void {
+    const held = this.#held.get(id)
+    if (held !== undefined) this.#held.set(id, { ...held, move })
+  }
+
   /** The peer has changed. @returns whether that key is, or was, announced. */
-  move({ id, wg, next }: MeshPeer, key: WireGuardKey): boolean {
-    if (next === key) this.#moved.set(id, key)
-    return next === key || wg === key
+  async move({ id, wg, next }: MeshPeer, key: WireGuardKey): Promise<boolean> {
+    if (next !== key) return wg === key
+    const isFirst = this.#moved.get(id) !== key
+    this.#moved.set(id, key)
+    if (isFirst) await this.#held.get(id)?.move?.()
+    return true
   }
 
   /** Nobody can tell us any more: every next key is listened to. */
@@ -81,9 +101,9 @@ export class KeySuccession {
     const current = peers.map((peer) => this.current(peer, actual))
     const now = this.#clock.elapsed()
     const listening = current.flatMap(({ id, wg, next }) =>
-      next === undefined || next === wg || (this.#held.get(id) ?? now) > now
+      next === undefined || next === wg || (this.#held.get(id)?.until ?? now) > now
         ? []
-        : [{ publicKey: next, allowedIps: [], keepalive: 0 }],
+        : [{ publicKey: next, current: wg, allowedIps: [], keepalive: 0 }],
     )
     return { peers: current, listening }
   }
@@ -99,10 +119,25 @@ export interface Move {
   readonly to: DesiredPeer
 }
 
-/** One command each, because nothing may come between the two halves of a move. What has been learned of the node goes along. */
-export async function moveAll(device: WireGuardDevice, moves: readonly Move[], actual: Actual): Promise<void> {
-  for (const { from, to } of moves) {
-    const endpoint = to.endpoint ?? actual.get(to.publicKey)?.endpoint ?? from.endpoint
-    await device.replace(from.publicKey, { ...to, endpoint })
+/** One command, because nothing may come between the two halves of a move. What has been learned of the node goes along. */
+export async function moveOne(device: WireGuardDevice, move: Move, actual: Actual): Promise<void> {
+  using psk = await pskOf(device, move.from)
+  await moveWith(device, move, actual, psk)
+}
+
+/** What can be done of it beforehand is done. @returns the rest. */
+export async function prepareMove(device: WireGuardDevice, move: Move, actual: Actual): Promise<() => Promise<void>> {
+  const psk = await pskOf(device, move.from)
+  return async () => {
+    await moveWith(device, move, actual, psk)
+    psk?.wipe()
   }
 }
+
+function moveWith(device: WireGuardDevice, { from, to }: Move, actual: Actual, psk: SecretBytes | undefined) {
+  const endpoint = to.endpoint ?? actual.get(to.publicKey)?.endpoint ?? from.endpoint
+  return device.replace(from.publicKey, { ...to, endpoint, psk })
+}
+
+const pskOf = (device: WireGuardDevice, { hasPsk, publicKey }: ActualPeer): Promise<SecretBytes | undefined> =>
+  hasPsk === true ? device.readPsk(publicKey) : Promise.resolve(undefined)

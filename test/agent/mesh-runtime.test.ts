@@ -52,6 +52,7 @@ class FakeEngine {
       position,
       peers: [],
       names: undefined,
+      psk: 0,
       ignoredSignals: { unknownSender: 0, unreadable: 0, old: 0 },
       lastError: undefined,
     }
@@ -150,7 +151,7 @@ describe('mesh runtime', () => {
       const { clock, successor, runtime, send } = start()
       runtime.hold()
       if (successor !== undefined) successor.failures = 1
-      const retry = clock.scheduled()
+      const retry = clock.scheduled((ms) => ms === 10_000)
       runtime.connected(send, 60_000)
       const wait = await retry
       expect(await runtime.status()).toBeUndefined()

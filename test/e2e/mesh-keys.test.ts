@@ -1,11 +1,12 @@
 /** Keys, outages and removals while traffic flows, as a fleet's owner does them: real programs, real WireGuard, each machine a network namespace. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { eventually } from '../../demo/eventually.ts'
 import { Lab, type Machine } from '../../demo/lab.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
 import { type Ping, startPing, startTransfer } from '../support/traffic.ts'
+
+/** A minute in the wild; what an agent does in it, it does in the first seconds. */
+const OUTAGE_MS = 15_000
 
 describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/net/tun)', () => {
   let lab: Lab
@@ -71,6 +72,45 @@ describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/ne
       await eventually(20_000, () => wireguardKey('bravo'), (key) => key !== bravo)
     })
     expect(lost).toBeLessThanOrEqual(2)
-    expect((await lab.claw(['audit', 'verify'])).code).toBe(0)
+    const verified = await lab.claw(['audit', 'verify', '--new-log'])
+    expect(verified, verified.stdout.toString() + verified.stderr).toMatchObject({ code: 0 })
+  })
+  it('the gateway is killed, and the agents start anew meanwhile: every byte arrives', async () => {
+    const lost = await across('gateway away for 15 s', async (pings) => {
+      await lab.killGateway()
+      const until = performance.now() + OUTAGE_MS
+      for (const index of [0, 1]) {
+        const { machine } = at(index)
+        await machine.end('SIGKILL')
+        machine.start()
+        await eventually(20_000, () => machine.status(), ({ peers }) => peers.length === 2)
+      }
+      while (performance.now() < until) await Promise.all(pings.map((ping) => ping.replies(100)))
+      await lab.startGateway()
+      await online(3, 90_000)
+    })
+    expect(lost).toBeLessThanOrEqual(2)
+  })
+
+  it('a node that is removed is cut off by each of its peers within two seconds, whatever it is doing', async () => {
+    const [a, b, c] = [at(0), at(1), at(2)]
+    const pings = [startPing(a.machine.host, c.ip), startPing(c.machine.host, b.ip)]
+    const transfer = await startTransfer(c.machine.host, a.machine.host, a.ip)
+    onTestFinished(() => transfer.kill())
+    await Promise.all(pings.map((ping) => ping.replies(50)))
+    const asked = performance.now()
+    await lab.clawOutput(['node', 'rm', 'charlie', '--yes'])
+    const done = performance.now()
+    for (const { machine } of [a, b])
+      await eventually(10_000, () => machine.run('wg', 'show', machine.interface, 'peers'), (peers) => peers.trim().split('\n').length === 1)
+    await eventually(10_000, async () => Math.max(...pings.map((ping) => ping.lastReplyAt())), (last) => performance.now() - last > 1_000)
+    const last = Math.max(...pings.map((ping) => ping.lastReplyAt()))
+    process.stdout.write(
+      `removal: last packet ${Math.round(last - asked)} ms after the command began, ${Math.round(last - done)} ms after it was done\n`,
+    )
+    expect(last - done).toBeLessThan(2_000)
+    await Promise.all(pings.map((ping) => ping.end()))
+    const still = await a.machine.ping(b.ip, 5)
+    expect(still.lost).toBe(0)
   })
 })

@@ -280,13 +280,13 @@ describe('signals', () => {
       for (let i = 0; i < count; i++) await mesh.onSignal(from.entry.id, 'rubbish')
       return ((await mesh.status()).ignoredSignals.unreadable ?? 0) - before
     }
-    expect(await flood(two, 1_000)).toBe(8)
-    expect((await mesh.status()).ignoredSignals.tooMany).toBe(992)
+    expect(await flood(two, 1_000)).toBe(16)
+    expect((await mesh.status()).ignoredSignals.tooMany).toBe(984)
     expect(await flood(three, 5)).toBe(5)
     clock.advance(2_000)
     expect(await flood(two, 1_000)).toBe(4)
     clock.advance(3_600_000)
-    expect(await flood(two, 1_000)).toBe(8)
+    expect(await flood(two, 1_000)).toBe(16)
     await mesh.onSignal(three.entry.id, await three.signal(entry, {}))
     expect(await flood(three, 1)).toBe(1)
   })

@@ -5,8 +5,8 @@ import { connect, createServer } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 
 const PORT = 5_201
-const CHUNK_BYTES = 64 * 1024
-const EVERY_MS = 25
+const CHUNK_BYTES = 16 * 1024
+const EVERY_MS = 20
 
 const [role, host] = process.argv.slice(2)
 const hash = createHash('sha256')

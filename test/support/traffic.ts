@@ -51,7 +51,7 @@ interface Report {
   readonly sha256: string
 }
 
-/** Random bytes over one TCP connection, some 20 Mbit/s, until it is ended. */
+/** Random bytes over one TCP connection, some 6 Mbit/s, until it is ended. */
 export async function startTransfer(from: Host, to: Host, address: string) {
   const run = (host: Host, ...args: string[]): ChildProcess =>
     spawn('ip', ['netns', 'exec', host.namespace, process.execPath, TRANSFER, ...args], {
