@@ -9,7 +9,12 @@ import { importSealingKey } from '../crypto/hpke.ts'
 import { Identity } from '../crypto/identity.ts'
 import { SecretBytes } from '../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
-import { createPrivateFile, movePrivateFile, readPrivateFile, writePrivateFile } from '../host/private-file.ts'
+import {
+  createPrivateFile,
+  movePrivateFile,
+  readPrivateFile,
+  writePrivateFile,
+} from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { SealingKey, WireGuardKey } from '../protocol/ids.ts'
 
@@ -76,9 +81,7 @@ export const hasNextWireguard = (directory: string): boolean => existsSync(join(
 /** Makes that key, or finds the one that was made before. */
 export async function keepNextWireguard(directory: string): Promise<WireguardKeyPair> {
   const path = join(directory, NEXT_WIREGUARD)
-  return wireguardPair(
-    readKey(path) ?? createKey(path, generateX25519()) ?? readKey(path) ?? missing(path),
-  )
+  return wireguardPair(readKey(path) ?? createKey(path, generateX25519()) ?? readKey(path) ?? missing(path))
 }
 
 /** The next key is the one in force from now on, also after a crash; the old one is gone. The next one's file tells that nobody was told yet. */

@@ -4,7 +4,14 @@ import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
-import { holdersOf, type KeySuccession, type Listening, type Move, moveOne, prepareMove } from './key-succession.ts'
+import {
+  holdersOf,
+  type KeySuccession,
+  type Listening,
+  type Move,
+  moveOne,
+  prepareMove,
+} from './key-succession.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
@@ -87,7 +94,10 @@ export class DevicePeers {
   }
 
   /** A next key that was not there until now is the same node's, and shares what it shares. */
-  async #shareWithNext(listening: readonly Listening[], actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
+  async #shareWithNext(
+    listening: readonly Listening[],
+    actual: ReadonlyMap<string, ActualPeer>,
+  ): Promise<void> {
     const { device } = this.#options
     for (const { publicKey, current } of listening) {
       if (actual.has(publicKey) || actual.get(current)?.hasPsk !== true) continue

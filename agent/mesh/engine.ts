@@ -5,11 +5,10 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
-import type { SecretBytes } from '../../crypto/secret-bytes.ts'
-import type { EndpointsSignal, KeySignal, Signal } from '../../crypto/signal.ts'
+import type { EndpointsSignal, Signal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
-import type { NodeId, WireGuardKey } from '../../protocol/ids.ts'
+import type { NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
@@ -24,14 +23,16 @@ import { requireFleetRange } from './fleet-range.ts'
 import { HeardSignals } from './heard-signals.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
-import { readLocalAddresses } from './local-addresses.ts'
 import { KeyHandover } from './key-handover.ts'
+import { KeySignals } from './key-signals.ts'
 import { KeySuccession } from './key-succession.ts'
+import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
+import { describeLease, LEASE_FIX } from './map-lease.ts'
 import { PeerPaths } from './peer-paths.ts'
+import { PskAgreement } from './psk-agreement.ts'
 import { describeRefused } from './refused-peers.ts'
 import { SerialTask } from './serial-task.ts'
-import { PskAgreement } from './psk-agreement.ts'
 import { Signals } from './signals.ts'
 import { WireGuardDevice } from './wg.ts'
 
@@ -48,6 +49,7 @@ export class MeshEngine {
   readonly #devicePeers: DevicePeers
   readonly #succession: KeySuccession
   readonly #handover: KeyHandover
+  readonly #keySignals: KeySignals
   readonly #psk: PskAgreement
   readonly #heard = new HeardSignals()
   readonly #signals: Signals
@@ -126,6 +128,14 @@ export class MeshEngine {
       () => this.#reconcile(),
       (problem) => log.warn('the mesh interface could not be brought up to date', { problem }),
     )
+    this.#keySignals = new KeySignals({
+      succession: this.#succession,
+      handover: this.#handover,
+      devicePeers: this.#devicePeers,
+      announcer: this.#announcer,
+      apply: this.#apply,
+      log,
+    })
   }
 
   /** Where the map is; to be sent with `register` and `mesh_resync`. */
@@ -193,7 +203,7 @@ export class MeshEngine {
     if (sender === undefined || signal === undefined) return
     if (signal.kind === 'endpoints') return this.#onEndpoints(sender, signal)
     this.#heard.note(from, signal)
-    if (signal.kind === 'key') return this.#onKey(sender, signal)
+    if (signal.kind === 'key') return this.#keySignals.hear(sender, signal)
     try {
       await this.#psk.hear(sender, signal)
     } catch (error) {
@@ -209,38 +219,11 @@ export class MeshEngine {
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
   }
 
-  async #onKey(sender: MeshPeer, { step, key }: KeySignal): Promise<void> {
-    if (step === 'ready' || step === 'moved') return this.#handover.hear(sender.id, step, key)
-    try {
-      const isDone = step === 'prepare' ? await this.#holdFor(sender, key) : await this.#moveTo(sender, key)
-      if (isDone)
-        this.#announcer.say([sender], { kind: 'key', step: step === 'prepare' ? 'ready' : 'moved', key })
-    } catch (error) {
-      // The peer asks again.
-      this.#options.log.warn("a peer's next key could not be made ready", { problem: String(error) })
-    }
-  }
-
-  async #holdFor(peer: MeshPeer, key: WireGuardKey): Promise<boolean> {
-    if (!this.#succession.hold(peer, key)) return false
-    await this.#apply.request()
-    this.#succession.ready(peer.id, await this.#devicePeers.readyToMove(peer, key))
-    return this.#apply.lastError === undefined
-  }
-
-  async #moveTo(peer: MeshPeer, key: WireGuardKey): Promise<boolean> {
-    try {
-      return await this.#succession.move(peer, key)
-    } finally {
-      await this.#apply.request()
-    }
-  }
-
   /**
    * Changes to another key, which the gateway has announced; `commit` makes it the one in force, also after a crash.
    * @returns false, and nothing is changed, if that cannot be done now.
    */
-  async handOver(next: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }, commit: () => void): Promise<boolean> {
+  async handOver(next: MeshEngineOptions['self']['wireguard'], commit: () => void): Promise<boolean> {
     if (!this.#interfaceUp || !this.#announcer.isConnected) return false
     const isDone = await this.#handover.run(next.publicKey, async () => {
       commit()
@@ -305,10 +288,7 @@ export class MeshEngine {
   }
 
   get #leaseProblem(): string | undefined {
-    const { state } = this.#options.lease
-    const { size } = this.#map.peers
-    if (state === 'lasts' || size === 0) return undefined
-    return `the ${size} nodes of the map are not spoken to: ${LEASE_PROBLEMS[state]}`
+    return describeLease(this.#options.lease.state, this.#map.peers.size)
   }
 
   #peers(): MeshPeer[] {
@@ -393,13 +373,6 @@ export class MeshEngine {
     }
   }
 }
-
-const LEASE_PROBLEMS = {
-  over: 'the gateway was not heard for longer than it allows',
-  'clock set back': "this machine's clock was set back, and nobody knows how long the gateway was not heard",
-  'never granted': 'no session has said how long the map may be used',
-} as const
-const LEASE_FIX = 'see why the gateway is out of reach: the peers are back with the next session'
 
 const notStarted = (error: CommandError): UserError =>
   new UserError({

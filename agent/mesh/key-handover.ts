@@ -77,7 +77,9 @@ export class KeyHandover {
     const { clock, say, isConnected } = this.#options
     const deadline = clock.elapsed() + GIVE_UP_MS
     const missing = () =>
-      peers.filter(({ id }) => clock.elapsed() - (handover.readyAt.get(id) ?? Number.NEGATIVE_INFINITY) > READY_MS)
+      peers.filter(
+        ({ id }) => clock.elapsed() - (handover.readyAt.get(id) ?? Number.NEGATIVE_INFINITY) > READY_MS,
+      )
     while (isConnected() && clock.elapsed() < deadline && missing().length > 0) {
       say(missing(), { kind: 'key', step: 'prepare', key: handover.key })
       const answered = new AbortController()

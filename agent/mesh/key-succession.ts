@@ -126,7 +126,11 @@ export async function moveOne(device: WireGuardDevice, move: Move, actual: Actua
 }
 
 /** What can be done of it beforehand is done. @returns the rest. */
-export async function prepareMove(device: WireGuardDevice, move: Move, actual: Actual): Promise<() => Promise<void>> {
+export async function prepareMove(
+  device: WireGuardDevice,
+  move: Move,
+  actual: Actual,
+): Promise<() => Promise<void>> {
   const psk = await pskOf(device, move.from)
   return async () => {
     await moveWith(device, move, actual, psk)
@@ -139,5 +143,8 @@ function moveWith(device: WireGuardDevice, { from, to }: Move, actual: Actual, p
   return device.replace(from.publicKey, { ...to, endpoint, psk })
 }
 
-const pskOf = (device: WireGuardDevice, { hasPsk, publicKey }: ActualPeer): Promise<SecretBytes | undefined> =>
+const pskOf = (
+  device: WireGuardDevice,
+  { hasPsk, publicKey }: ActualPeer,
+): Promise<SecretBytes | undefined> =>
   hasPsk === true ? device.readPsk(publicKey) : Promise.resolve(undefined)

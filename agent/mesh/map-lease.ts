@@ -42,6 +42,20 @@ interface Options {
   readonly save: (text: string) => void
 }
 
+const PROBLEMS = {
+  over: 'the gateway was not heard for longer than it allows',
+  'clock set back': "this machine's clock was set back, and nobody knows how long the gateway was not heard",
+  'never granted': 'no session has said how long the map may be used',
+} as const
+
+export const LEASE_FIX = 'see why the gateway is out of reach: the peers are back with the next session'
+
+/** @param nodes in the map. Undefined if there is nothing to say. */
+export const describeLease = (state: LeaseState, nodes: number): string | undefined =>
+  state === 'lasts' || nodes === 0
+    ? undefined
+    : `the ${nodes} nodes of the map are not spoken to: ${PROBLEMS[state]}`
+
 export type LeaseState = 'lasts' | 'over' | 'clock set back' | 'never granted'
 
 export class MapLease {
@@ -69,7 +83,10 @@ export class MapLease {
     const byWall = clock.now() - note.notedAt
     // In a container the boot's clock may be the container's own, and begin anew.
     const byBoot = boot === note.boot ? uptimeMs - note.uptimeMs : byWall
-    if (Math.min(byWall, byBoot) < -CLOCK_STEP_MS) return this.#become('clock set back')
+    if (Math.min(byWall, byBoot) < -CLOCK_STEP_MS) {
+      this.#become('clock set back')
+      return
+    }
     this.#grantedMs = note.grantedMs
     this.#endsAt = uptimeMs + note.leftMs - Math.max(0, byWall, byBoot)
     this.#look()

@@ -68,7 +68,10 @@ export class PeerPaths {
    * What need not be kept when the endpoints are the same is the time alone: whoever repeats that signal after a restart says nothing new.
    * @returns whether the endpoints are others, and whether there is something to try at once.
    */
-  hear(id: NodeId, { endpoints, at }: EndpointsSignal): { readonly moved: boolean; readonly worthTrying: boolean } {
+  hear(
+    id: NodeId,
+    { endpoints, at }: EndpointsSignal,
+  ): { readonly moved: boolean; readonly worthTrying: boolean } {
     const before = this.#paths.get(id)?.known
     // Elsewhere, the peer is hardly where it was reached last.
     const moved = before === undefined || String(before.endpoints) !== String(endpoints)

@@ -152,7 +152,9 @@ export class PskAgreement {
       this.#differing.set(peer.id, now)
       this.begin([peer])
     } else if (now - since > HEAL_MS) {
-      this.#options.log.warn('a pre-shared key is given up: its peer does not answer with it', { peer: peer.id })
+      this.#options.log.warn('a pre-shared key is given up: its peer does not answer with it', {
+        peer: peer.id,
+      })
       await this.#drop(peer)
     }
   }
@@ -182,8 +184,9 @@ export class PskAgreement {
     const shared = kem && decapsulate(kem, ciphertext)
     if (kem === undefined || shared === undefined) return
     const agreed = this.#agree(peer, shared, kem.encapsulationKey, ciphertext)
-    if (!equal(tag, agreed.responderTag)) return agreed.psk.wipe()
-    this.#say(peer, { kind: 'psk', step: 'confirm', tag: agreed.initiatorTag }, { agreed })
+    if (equal(tag, agreed.responderTag))
+      this.#say(peer, { kind: 'psk', step: 'confirm', tag: agreed.initiatorTag }, { agreed })
+    else agreed.psk.wipe()
   }
 
   async #take(peer: MeshPeer, tag: string, side: 'initiatorTag' | 'responderTag'): Promise<void> {
@@ -193,7 +196,8 @@ export class PskAgreement {
     this.#settled.set(peer.id, this.#options.clock.elapsed())
     this.#differing.delete(peer.id)
     // The one that answered keeps it for a confirmation that comes again; the next offer replaces it.
-    if (side === 'initiatorTag') this.#options.say(peer, { kind: 'psk', step: 'done', tag: agreed.responderTag })
+    if (side === 'initiatorTag')
+      this.#options.say(peer, { kind: 'psk', step: 'done', tag: agreed.responderTag })
     else this.#end(peer.id)
   }
 

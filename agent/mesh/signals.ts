@@ -54,10 +54,7 @@ export class Signals {
   }
 
   /** Batches that fit a frame each. */
-  async *seal(
-    peers: readonly MeshPeer[],
-    content: SignalContent,
-  ): AsyncGenerator<SealedSignal[]> {
+  async *seal(peers: readonly MeshPeer[], content: SignalContent): AsyncGenerator<SealedSignal[]> {
     for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
       const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
       const sealed = await Promise.allSettled(

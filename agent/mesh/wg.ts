@@ -74,7 +74,8 @@ export class WireGuardDevice {
     try {
       const line = Buffer.from(`${base64UrlToBase64(publicKey)}\t`)
       const at = Buffer.from(output.buffer, output.byteOffset, output.byteLength).indexOf(line)
-      const key = at < 0 ? undefined : fromBase64Bytes(output.subarray(at + line.length, at + line.length + 44))
+      const key =
+        at < 0 ? undefined : fromBase64Bytes(output.subarray(at + line.length, at + line.length + 44))
       return key && SecretBytes.take(key)
     } finally {
       output.fill(0)
@@ -146,7 +147,8 @@ const section = ({ publicKey, allowedIps = [], endpoint, keepalive }: PeerChange
   [
     '[Peer]',
     `PublicKey = ${base64UrlToBase64(publicKey)}`,
-    `AllowedIPs = ${allowedIps.join(', ')}`,
+    // One that names none is left without any, but `wg` does not take the line.
+    ...(allowedIps.length === 0 ? [] : [`AllowedIPs = ${allowedIps.join(', ')}`]),
     ...(endpoint === undefined ? [] : [`Endpoint = ${endpoint}`]),
     ...(keepalive === undefined ? [] : [`PersistentKeepalive = ${keepalive}`]),
     '',
@@ -170,7 +172,8 @@ function fromBase64Bytes(text: Uint8Array): Uint8Array | undefined {
     const value = BASE64.indexOf(text[at] ?? 0)
     if (value < 0) return undefined
     for (let bit = 0; bit < 6 && at * 6 + bit < 256; bit++)
-      if ((value >> (5 - bit)) & 1) bytes[(at * 6 + bit) >> 3] = (bytes[(at * 6 + bit) >> 3] ?? 0) | (128 >> ((at * 6 + bit) & 7))
+      if ((value >> (5 - bit)) & 1)
+        bytes[(at * 6 + bit) >> 3] = (bytes[(at * 6 + bit) >> 3] ?? 0) | (128 >> ((at * 6 + bit) & 7))
   }
   return bytes
 }

@@ -109,7 +109,8 @@ const rotateIdentity = defineCommand({
 const rotateWireguard = defineCommand({
   name: 'rotate-wireguard',
   summary: 'Have a node change its WireGuard key; its traffic goes on meanwhile',
-  details: 'Nodes do so by themselves every 30 days. A node that is offline is asked when it is next here, within a day.',
+  details:
+    'Nodes do so by themselves every 30 days. A node that is offline is asked when it is next here, within a day.',
   positionals: ['NAME'],
   options: connectionOptions,
   async run({ options, positionals: { NAME } }) {

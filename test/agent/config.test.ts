@@ -158,7 +158,11 @@ describe('what is wrong', () => {
     ['H1.1 http', { gateway_url: '"HTTP://gw"' }, 'gateway_url E_INSECURE_TRANSPORT'],
     ['H1.2 a password in the address', { gateway_url: '"https://a:b@gw"' }, 'gateway_url E_GATEWAY_URL'],
     ['a rotation each minute', { wireguard_rotation: '"1m"' }, 'wireguard_rotation E_ROTATION_INVALID'],
-    ['a rotation that is no time', { wireguard_rotation: '"monthly"' }, 'wireguard_rotation E_ROTATION_INVALID'],
+    [
+      'a rotation that is no time',
+      { wireguard_rotation: '"monthly"' },
+      'wireguard_rotation E_ROTATION_INVALID',
+    ],
     ['another way to shared keys', { psk: '"yes"' }, 'psk E_PSK_INVALID'],
     ['an age without end', { secrets_cache_max_age: '"365d"' }, 'secrets_cache_max_age E_CACHE_AGE_INVALID'],
     [

@@ -12,7 +12,9 @@ const DAY = 24 * 60 * 60_000
 const MONTH = 30 * DAY
 
 /** A node whose gateway and interface fail, or lose power, where a test says so. */
-async function node(options: { readonly directory?: string; readonly everyMs?: number; readonly clock?: ManualClock } = {}) {
+async function node(
+  options: { readonly directory?: string; readonly everyMs?: number; readonly clock?: ManualClock } = {},
+) {
   const directory = options.directory ?? temporaryDirectory()
   const keys = await loadOrCreateKeys(directory)
   const clock = options.clock ?? new ManualClock()
@@ -45,7 +47,17 @@ async function node(options: { readonly directory?: string; readonly everyMs?: n
     everyMs: options.everyMs,
   })
   const path = (name: string) => join(directory, name)
-  return { directory, keys, clock, rotation, done, fail, lines, path, hasNext: () => existsSync(path('wireguard.next.key')) }
+  return {
+    directory,
+    keys,
+    clock,
+    rotation,
+    done,
+    fail,
+    lines,
+    path,
+    hasNext: () => existsSync(path('wireguard.next.key')),
+  }
 }
 
 const settled = (check: () => void) => vi.waitFor(check, { timeout: 5_000, interval: 5 })

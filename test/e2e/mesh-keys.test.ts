@@ -27,7 +27,12 @@ describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/ne
     addresses = await Promise.all(machines.map(async (machine) => (await machine.status()).ipv4))
     for (const from of machines)
       for (const [index, to] of addresses.entries())
-        if (from !== machines[index]) await eventually(20_000, () => from.ping(to, 1), ({ lost }) => lost === 0)
+        if (from !== machines[index])
+          await eventually(
+            20_000,
+            () => from.ping(to, 1),
+            ({ lost }) => lost === 0,
+          )
   })
   afterAll(() => lab?.destroy())
 
@@ -37,7 +42,10 @@ describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/ne
       () => lab.nodes(),
       (nodes) => nodes.filter(({ status }) => status === 'online').length === count,
     )
-  const at = (index: number) => ({ machine: machines[index] ?? expect.fail(), ip: addresses[index] ?? expect.fail() })
+  const at = (index: number) => ({
+    machine: machines[index] ?? expect.fail(),
+    ip: addresses[index] ?? expect.fail(),
+  })
 
   /** Pings in both directions and a transfer, around what is done. */
   async function across(what: string, action: (pings: readonly Ping[]) => Promise<void>) {
@@ -69,7 +77,11 @@ describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/ne
       await Promise.all(pings.map((ping) => ping.replies(100)))
       const bravo = await wireguardKey('bravo')
       await lab.clawOutput(['node', 'rotate-wireguard', 'bravo'])
-      await eventually(20_000, () => wireguardKey('bravo'), (key) => key !== bravo)
+      await eventually(
+        20_000,
+        () => wireguardKey('bravo'),
+        (key) => key !== bravo,
+      )
     })
     expect(lost).toBeLessThanOrEqual(2)
     const verified = await lab.claw(['audit', 'verify', '--new-log'])
@@ -83,7 +95,11 @@ describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/ne
         const { machine } = at(index)
         await machine.end('SIGKILL')
         machine.start()
-        await eventually(20_000, () => machine.status(), ({ peers }) => peers.length === 2)
+        await eventually(
+          20_000,
+          () => machine.status(),
+          ({ peers }) => peers.length === 2,
+        )
       }
       while (performance.now() < until) await Promise.all(pings.map((ping) => ping.replies(100)))
       await lab.startGateway()
@@ -102,8 +118,16 @@ describe.skipIf(!canMakeNamespaces)('while traffic flows (needs root and /dev/ne
     await lab.clawOutput(['node', 'rm', 'charlie', '--yes'])
     const done = performance.now()
     for (const { machine } of [a, b])
-      await eventually(10_000, () => machine.run('wg', 'show', machine.interface, 'peers'), (peers) => peers.trim().split('\n').length === 1)
-    await eventually(10_000, async () => Math.max(...pings.map((ping) => ping.lastReplyAt())), (last) => performance.now() - last > 1_000)
+      await eventually(
+        10_000,
+        () => machine.run('wg', 'show', machine.interface, 'peers'),
+        (peers) => peers.trim().split('\n').length === 1,
+      )
+    await eventually(
+      10_000,
+      async () => Math.max(...pings.map((ping) => ping.lastReplyAt())),
+      (last) => performance.now() - last > 1_000,
+    )
     const last = Math.max(...pings.map((ping) => ping.lastReplyAt()))
     process.stdout.write(
       `removal: last packet ${Math.round(last - asked)} ms after the command began, ${Math.round(last - done)} ms after it was done\n`,

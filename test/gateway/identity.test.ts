@@ -58,7 +58,12 @@ describe("the gateway's key", () => {
     expect(await verifyGateway(registered.gateway, sessionTranscript(transcript), [gatewayKey])).toEqual([
       gatewayKey,
     ])
-    for (const change of [{ proof: randomId() }, { generation: 9 }, { time: time + 1 }, { leaseMs: leaseMs + 1 }]) {
+    for (const change of [
+      { proof: randomId() },
+      { generation: 9 },
+      { time: time + 1 },
+      { leaseMs: leaseMs + 1 },
+    ]) {
       const other = sessionTranscript({ ...transcript, ...change })
       expect(await verifyGateway(registered.gateway, other, [gatewayKey])).toBeUndefined()
     }

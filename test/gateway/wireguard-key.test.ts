@@ -1,11 +1,21 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
-import { MeshChanges, type MeshPeer } from '../../protocol/mesh.ts'
 import { NodeItem } from '../../protocol/http.ts'
 import { WireGuardKey } from '../../protocol/ids.ts'
+import { MeshChanges, type MeshPeer } from '../../protocol/mesh.ts'
 import { saysKeys } from '../../protocol/node-key-entry.ts'
-import { admin, auditEntries, call, createToken, enrolled, migrate, refusalOf, TestNode, type TestSession } from './support.ts'
+import {
+  admin,
+  auditEntries,
+  call,
+  createToken,
+  enrolled,
+  migrate,
+  refusalOf,
+  TestNode,
+  type TestSession,
+} from './support.ts'
 
 beforeAll(migrate)
 
@@ -20,7 +30,11 @@ async function tell(node: TestNode, step: string, key: string): Promise<Response
 }
 
 /** The entry of that node, once the map has it as wanted. */
-async function entry(session: TestSession, node: TestNode, wanted: (peer: MeshPeer) => boolean): Promise<MeshPeer> {
+async function entry(
+  session: TestSession,
+  node: TestNode,
+  wanted: (peer: MeshPeer) => boolean,
+): Promise<MeshPeer> {
   for (;;) {
     const { type: _, ...frame } = await session.next('mesh')
     const found = MeshChanges.parse(frame).put?.find(({ id }) => id === node.id)
@@ -64,14 +78,20 @@ describe('another WireGuard key', () => {
   it('is not used before it is announced, and is nobody else’s', async () => {
     const [node, other] = [await enrolled('hasty'), await enrolled('owner')]
     const key = await newKey()
-    expect(await refusalOf(await tell(node, 'use', key))).toEqual({ status: 409, code: 'E_KEY_NOT_ANNOUNCED' })
+    expect(await refusalOf(await tell(node, 'use', key))).toEqual({
+      status: 409,
+      code: 'E_KEY_NOT_ANNOUNCED',
+    })
     expect((await show('hasty')).keys.wireguard).toBe(node.wg)
     expect(await auditEntries(1)).toMatchObject([{ action: 'node.wireguard_rotated', outcome: 'failed' }])
 
     const theirs = await newKey()
     expect((await tell(other, 'announce', theirs)).status).toBe(200)
     for (const taken of [other.wg, theirs, node.wg])
-      expect(await refusalOf(await tell(node, 'announce', taken))).toEqual({ status: 409, code: 'E_KEY_IN_USE' })
+      expect(await refusalOf(await tell(node, 'announce', taken))).toEqual({
+        status: 409,
+        code: 'E_KEY_IN_USE',
+      })
     // Nor does one that joins come by it.
     const thief = Object.assign(await TestNode.make(), { wg: theirs })
     expect((await refusalOf(await thief.enrol(await createToken(), 'thief'))).code).toBe('E_KEY_IN_USE')

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
-import { openSignal, type EndpointsSignal, sealSignal } from '../../crypto/signal.ts'
+import { type EndpointsSignal, openSignal, sealSignal } from '../../crypto/signal.ts'
 import { nodeIpv6 } from '../../protocol/addresses.ts'
 import { Endpoint, type NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'

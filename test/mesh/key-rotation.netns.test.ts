@@ -41,7 +41,11 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
   })
 
   /** @param earlier takes over from one whose agent is gone, with the key that is in force by now. */
-  async function machine(number: number, psk: 'off' | 'ml-kem-768' = 'off', earlier?: TestMachine & { next: KeyPair }) {
+  async function machine(
+    number: number,
+    psk: 'off' | 'ml-kem-768' = 'off',
+    earlier?: TestMachine & { next: KeyPair },
+  ) {
     const host = earlier?.host ?? lan.addHost()
     const seed = earlier?.seed ?? newSeed(number)
     const { entry } = await selfOf(seed)
@@ -56,7 +60,8 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
         sendSignals: (signals) => {
           for (const { to, sealed } of signals)
             setTimeout(() => {
-              if (carries) void nodes.find((other) => other.entry.id === to)?.engine.onSignal(entry.id, sealed)
+              if (carries)
+                void nodes.find((other) => other.entry.id === to)?.engine.onSignal(entry.id, sealed)
             }, SIGNAL_MS)
         },
       },
@@ -93,7 +98,12 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
   /** As the gateway and the agent do it. @param announced is called when peers know of the key. */
   async function rotate(one: TestMachine, two: TestMachine, announced = () => {}) {
     const next = await nextKey()
-    two.engine.applyChanges({ epoch: 'test', from: seq, to: ++seq, put: [{ ...one.entry, next: next.publicKey }] })
+    two.engine.applyChanges({
+      epoch: 'test',
+      from: seq,
+      to: ++seq,
+      put: [{ ...one.entry, next: next.publicKey }],
+    })
     announced()
     const isDone = await one.engine.handOver(next, () => one.take(next))
     return { next, isDone }
@@ -120,7 +130,9 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     // Its handshake was made with the key that the two share: without it there would have been none.
     expect(await keysOf(two)).toEqual([base64UrlToBase64(next.publicKey)])
     const counted = await Promise.all(pings.map((ping) => ping.end()))
-    process.stdout.write(`rotation: lost ${counted.map(({ lost, sent }) => `${lost} of ${sent}`).join(' and ')}\n`)
+    process.stdout.write(
+      `rotation: lost ${counted.map(({ lost, sent }) => `${lost} of ${sent}`).join(' and ')}\n`,
+    )
     expect(counted.reduce((sum, { lost }) => sum + lost, 0)).toBeLessThanOrEqual(2)
     // It is of the two WireGuard keys, and another one by now.
     await vi.waitFor(async () => {
@@ -133,7 +145,15 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     expect(args).not.toContain(Buffer.from(next.privateKey.expose()).toString('base64').slice(0, 20))
 
     // One end loses its key, as if its interface had been made anew.
-    await two.host.exec('wg', 'set', two.iface, 'peer', base64UrlToBase64(one.entry.wg), 'preshared-key', '/dev/null')
+    await two.host.exec(
+      'wg',
+      'set',
+      two.iface,
+      'peer',
+      base64UrlToBase64(one.entry.wg),
+      'preshared-key',
+      '/dev/null',
+    )
     await vi.waitFor(async () => {
       expect(await pskOf(two, one)).toMatch(/=$/)
       expect(await pskOf(two, one)).toBe(await pskOf(one, two))
@@ -146,7 +166,12 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     await reachable()
     // The gateway goes away in the moment of the change: neither word nor map comes through.
     const next = await nextKey()
-    two.engine.applyChanges({ epoch: 'test', from: seq, to: ++seq, put: [{ ...one.entry, next: next.publicKey }] })
+    two.engine.applyChanges({
+      epoch: 'test',
+      from: seq,
+      to: ++seq,
+      put: [{ ...one.entry, next: next.publicKey }],
+    })
     const isDone = one.engine.handOver(next, () => {
       carries = false
       one.take(next)
@@ -161,7 +186,9 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
 
     one.engine.onDisconnected()
     expect(await one.engine.handOver(await nextKey(), () => expect.fail('used'))).toBe(false)
-    expect((await one.host.exec('wg', 'show', one.iface, 'public-key')).trim()).toBe(base64UrlToBase64(next.publicKey))
+    expect((await one.host.exec('wg', 'show', one.iface, 'public-key')).trim()).toBe(
+      base64UrlToBase64(next.publicKey),
+    )
   })
 
   test('that a killed agent had only begun to use is given to the interface by the next one', async () => {
@@ -169,7 +196,12 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     connect([one, two])
     await reachable()
     const next = await nextKey()
-    two.engine.applyChanges({ epoch: 'test', from: seq, to: ++seq, put: [{ ...one.entry, next: next.publicKey }] })
+    two.engine.applyChanges({
+      epoch: 'test',
+      from: seq,
+      to: ++seq,
+      put: [{ ...one.entry, next: next.publicKey }],
+    })
     await one.engine.stop({ keepInterface: true })
     one.take(next)
     // What the next agent does at its start, with the key that the disk has by now.

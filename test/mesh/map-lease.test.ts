@@ -141,14 +141,15 @@ describe('the lease of the map', () => {
     expect(lease.state).toBe('over')
   })
 
-  test.each([['nothing', undefined], ['nonsense', '{}'], ['half a file', '{"version":1,"grantedMs":36']])(
-    'is none with %s on the disk',
-    (_, disk) => {
-      const machine = new Machine()
-      machine.disk = disk
-      expect(machine.agent().lease.state).toBe('never granted')
-    },
-  )
+  test.each([
+    ['nothing', undefined],
+    ['nonsense', '{}'],
+    ['half a file', '{"version":1,"grantedMs":36'],
+  ])('is none with %s on the disk', (_, disk) => {
+    const machine = new Machine()
+    machine.disk = disk
+    expect(machine.agent().lease.state).toBe('never granted')
+  })
 
   test('is noted seldom while the gateway is heard', () => {
     const machine = new Machine()

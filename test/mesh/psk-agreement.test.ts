@@ -1,8 +1,8 @@
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { describe, expect, test } from 'vitest'
-import type { ActualPeer } from '../../agent/mesh/reconcile.ts'
 import { decapsulate, encapsulate, generateKem } from '../../agent/mesh/ml-kem.ts'
 import { PskAgreement } from '../../agent/mesh/psk-agreement.ts'
+import type { ActualPeer } from '../../agent/mesh/reconcile.ts'
 import { agreePsk } from '../../crypto/pair-psk.ts'
 import type { PskSignal } from '../../crypto/signal.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
@@ -12,7 +12,10 @@ import { FLEET, newSeed, selfOf } from './mesh-node.ts'
 type Content = PskSignal extends infer S ? (S extends PskSignal ? Omit<S, 'at'> : never) : never
 
 const keys = await Promise.all([selfOf(newSeed(1)), selfOf(newSeed(2))])
-const [low, high] = keys.map(({ entry }) => entry).sort((a, b) => (a.id < b.id ? -1 : 1)) as [MeshPeer, MeshPeer]
+const [low, high] = keys.map(({ entry }) => entry).sort((a, b) => (a.id < b.id ? -1 : 1)) as [
+  MeshPeer,
+  MeshPeer,
+]
 
 /** One end; what it says waits until it is delivered. */
 function end(entry: MeshPeer, isWanted: boolean, clock: ManualClock) {
@@ -47,7 +50,10 @@ const hear = (to: End, from: End, content: Content) =>
 /** Delivers everything, and what is said in answer. @param lose is asked of each. */
 async function deliver(a: End, b: End, lose: (content: Content) => boolean = () => false) {
   while (a.said.length + b.said.length > 0) {
-    for (const [from, to] of [[a, b], [b, a]] as const)
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const)
       for (const content of from.said.splice(0)) if (!lose(content)) await hear(to, from, content)
   }
 }
@@ -64,16 +70,19 @@ const actual = (change: Partial<ActualPeer>): ActualPeer => ({
 })
 
 describe('a pre-shared key', () => {
-  test.each([['who offers'], ['who is to be offered']])('is agreed on when it begins with the one %s', async (who) => {
-    const { a, b } = pair()
-    if (who === 'who offers') a.agreement.begin([high])
-    else b.agreement.begin([low])
-    await deliver(a, b)
-    expect(a.installed).toHaveLength(1)
-    expect(a.installed[0]).toMatch(/^[0-9a-f]{64}$/)
-    expect(b.installed).toEqual(a.installed)
-    expect([...a.agreement.settled, ...b.agreement.settled]).toEqual([high.id, low.id])
-  })
+  test.each([['who offers'], ['who is to be offered']])(
+    'is agreed on when it begins with the one %s',
+    async (who) => {
+      const { a, b } = pair()
+      if (who === 'who offers') a.agreement.begin([high])
+      else b.agreement.begin([low])
+      await deliver(a, b)
+      expect(a.installed).toHaveLength(1)
+      expect(a.installed[0]).toMatch(/^[0-9a-f]{64}$/)
+      expect(b.installed).toEqual(a.installed)
+      expect([...a.agreement.settled, ...b.agreement.settled]).toEqual([high.id, low.id])
+    },
+  )
 
   test('is another one each time, and renewed after a day', async () => {
     const { clock, a, b } = pair()
@@ -86,20 +95,27 @@ describe('a pre-shared key', () => {
     a.agreement.stop()
   })
 
-  test.each([[[true, false]], [[false, true]], [[false, false]]] as const)('is for two that want it: %j', async (wanted) => {
-    const { clock, a, b } = pair(wanted)
-    a.agreement.begin([high])
-    b.agreement.begin([low])
-    await deliver(a, b)
-    clock.advance(60_000)
-    await deliver(a, b)
-    // Whoever is refused gives up what there may be from before.
-    expect([...a.installed, ...b.installed].filter((psk) => psk !== undefined)).toEqual([])
-    await (wanted[0] ? b : a).agreement.look(new Map([[high.id, high], [low.id, low]]), [
-      { id: (wanted[0] ? low : high).id, found: actual({ hasPsk: true }) },
-    ])
-    expect((wanted[0] ? b : a).installed).toEqual([undefined])
-  })
+  test.each([[[true, false]], [[false, true]], [[false, false]]] as const)(
+    'is for two that want it: %j',
+    async (wanted) => {
+      const { clock, a, b } = pair(wanted)
+      a.agreement.begin([high])
+      b.agreement.begin([low])
+      await deliver(a, b)
+      clock.advance(60_000)
+      await deliver(a, b)
+      // Whoever is refused gives up what there may be from before.
+      expect([...a.installed, ...b.installed].filter((psk) => psk !== undefined)).toEqual([])
+      await (wanted[0] ? b : a).agreement.look(
+        new Map([
+          [high.id, high],
+          [low.id, low],
+        ]),
+        [{ id: (wanted[0] ? low : high).id, found: actual({ hasPsk: true }) }],
+      )
+      expect((wanted[0] ? b : a).installed).toEqual([undefined])
+    },
+  )
 
   test.each(['offer', 'answer', 'confirm', 'done'] as const)('survives a lost %s', async (step) => {
     const { clock, a, b } = pair()
@@ -116,14 +132,18 @@ describe('a pre-shared key', () => {
     const other = generateKem().encapsulationKey
     for (const change of [
       (content: Content) => (content.step === 'offer' ? { ...content, key: other } : content),
-      (content: Content) => (content.step === 'answer' ? { ...content, ciphertext: 'A'.repeat(1451) } : content),
+      (content: Content) =>
+        content.step === 'answer' ? { ...content, ciphertext: 'A'.repeat(1451) } : content,
       (content: Content) => (content.step === 'answer' ? { ...content, tag: 'A'.repeat(43) } : content),
       (content: Content) => (content.step === 'confirm' ? { ...content, tag: 'A'.repeat(43) } : content),
     ]) {
       const { a, b } = pair()
       a.agreement.begin([high])
       for (let round = 0; round < 4; round++)
-        for (const [from, to] of [[a, b], [b, a]] as const)
+        for (const [from, to] of [
+          [a, b],
+          [b, a],
+        ] as const)
           for (const content of from.said.splice(0)) await hear(to, from, change(content) as Content)
       expect([...a.installed, ...b.installed]).toEqual([])
     }
@@ -143,7 +163,8 @@ describe('a pre-shared key', () => {
   test('that one end has lost is agreed on anew; without an answer it is given up, and the pair lives', async () => {
     const { clock, a, b } = pair()
     const peers = new Map([[high.id, high]])
-    const look = (change: Partial<ActualPeer>) => a.agreement.look(peers, [{ id: high.id, found: actual(change) }])
+    const look = (change: Partial<ActualPeer>) =>
+      a.agreement.look(peers, [{ id: high.id, found: actual(change) }])
     a.agreement.begin([high])
     await deliver(a, b)
     await look({ hasPsk: true })
