@@ -10,6 +10,7 @@ import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
+import type { HandoverEnd } from './mesh/key-handover.ts'
 import type { MapLease } from './mesh/map-lease.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
@@ -109,8 +110,8 @@ export class MeshRuntime {
   }
 
   /** See MeshEngine.handOver. */
-  async handOver(...handover: Parameters<Engine['handOver']>): Promise<boolean> {
-    return this.#state === 'up' && this.#engine.handOver(...handover)
+  async handOver(...handover: Parameters<Engine['handOver']>): Promise<HandoverEnd> {
+    return this.#state === 'up' ? this.#engine.handOver(...handover) : 'no gateway'
   }
 
   receive(frame: MeshFrame): void {

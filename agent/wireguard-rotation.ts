@@ -4,9 +4,11 @@
  *
  *     wireguard.next.key written ──▶ announced ──▶ wireguard.key holds it too ──▶ interface ──▶ gateway told ──▶ wireguard.next.key removed
  *
- * Without the gateway nothing is begun, and what is begun waits: the last step is the only one that may be late.
+ * Without the gateway nothing is begun, and what is begun waits: the last step is the only one that may be late. A change that is due by the calendar
+ * also waits for peers that are cut off from the gateway, for as long as they may be (the lease of the map, seven days unless set).
  */
 import { EXIT, UserError } from '../host/user-error.ts'
+import { MESH_LEASE_MS } from '../protocol/limits.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { Log } from './log.ts'
@@ -23,7 +25,10 @@ import {
 const LOOK_EVERY_MS = 24 * 60 * 60_000
 /** A fleet that joined in one hour shall not change its keys in one: a tenth of the interval lies between the first and the last. */
 const SPREAD = 0.1
+/** How long a change that is due waits for peers that are cut off. */
+const PATIENCE_MS = MESH_LEASE_MS
 const RETRY_MS = 60_000
+const PEERS_RETRY_MS = 60 * 60_000
 
 interface Options {
   readonly node: Pick<JoinedNode, 'directory' | 'keys' | 'client'>
@@ -59,21 +64,25 @@ export class WireguardRotation {
   }
 
   /** Requests that come meanwhile share the one that is under way. @throws UserError if it cannot be done now. */
-  rotate(): Promise<void> {
-    this.#running ??= this.#rotate().finally(() => {
+  rotate(isPatient = false): Promise<void> {
+    this.#running ??= this.#rotate(isPatient).finally(() => {
       this.#running = undefined
     })
     return this.#running
   }
 
   report(error: unknown): void {
-    this.#options.log.warn('the WireGuard key was not replaced; it is tried again', {
-      problem: error instanceof Error ? error.message : String(error),
-    })
-    this.#lookAfter(RETRY_MS)
+    const arePeersAway = error instanceof UserError && error.code === 'E_PEERS_AWAY'
+    this.#options.log[arePeersAway ? 'info' : 'warn'](
+      'the WireGuard key was not replaced; it is tried again',
+      {
+        problem: error instanceof Error ? error.message : String(error),
+      },
+    )
+    this.#lookAfter(arePeersAway ? PEERS_RETRY_MS : RETRY_MS)
   }
 
-  async #rotate(): Promise<void> {
+  async #rotate(isPatient: boolean): Promise<void> {
     const { node, mesh, log } = this.#options
     const { directory, keys, client } = node
     const next = await keepNextWireguard(directory)
@@ -87,7 +96,10 @@ export class WireguardRotation {
         before.privateKey.wipe()
       }
       if (mesh === undefined) commit()
-      else if (!(await mesh.handOver(next, commit))) throw postponed()
+      else {
+        const end = await mesh.handOver(next, commit, isPatient)
+        if (end !== 'done') throw POSTPONED[end]()
+      }
     }
     await client.tellWireguardKey({ step: 'use', key })
     discardNextWireguard(directory)
@@ -100,10 +112,12 @@ export class WireguardRotation {
 
   async #begin(): Promise<void> {
     const { node, clock } = this.#options
-    const wait = hasNextWireguard(node.directory) ? 0 : this.#dueIn(clock.now())
-    if (wait === undefined) return
-    if (wait > 0) return this.#lookAfter(Math.min(wait, LOOK_EVERY_MS))
-    await this.rotate()
+    const overdueMs = this.#overdueBy(clock.now())
+    if (!hasNextWireguard(node.directory)) {
+      if (overdueMs === undefined) return
+      if (overdueMs < 0) return this.#lookAfter(Math.min(-overdueMs, LOOK_EVERY_MS))
+    }
+    await this.rotate(overdueMs === undefined || overdueMs < PATIENCE_MS)
     this.#lookAfter(LOOK_EVERY_MS)
   }
 
@@ -114,20 +128,30 @@ export class WireguardRotation {
     this.#timer = this.#options.clock.after(ms, () => this.#look())
   }
 
-  /** Undefined if never. A key of a time to come is due: nobody knows how old it is. */
-  #dueIn(now: number): number | undefined {
+  /** Undefined if never; less than zero if not yet. A key of a time to come is due: nobody knows how old it is. */
+  #overdueBy(now: number): number | undefined {
     const { node, everyMs } = this.#options
     if (everyMs === undefined) return undefined
     const age = now - wireguardKeyMadeAt(node.directory)
-    return age < 0 ? 0 : Math.max(0, everyMs * (1 + this.#spread) - age)
+    return age < 0 ? 0 : age - everyMs * (1 + this.#spread)
   }
 }
 
-const postponed = (): UserError =>
-  new UserError({
-    code: 'E_ROTATION_POSTPONED',
-    message: 'the WireGuard key is not replaced now',
-    why: 'the gateway, by which peers are told, or the mesh interface is away',
-    fix: 'nothing: the agent does it when both are there',
-    exitCode: EXIT.unavailable,
-  })
+const POSTPONED = {
+  'no gateway': () =>
+    new UserError({
+      code: 'E_ROTATION_POSTPONED',
+      message: 'the WireGuard key is not replaced now',
+      why: 'the gateway, by which peers are told, or the mesh interface is away',
+      fix: 'nothing: the agent does it when both are there',
+      exitCode: EXIT.unavailable,
+    }),
+  'peers away': () =>
+    new UserError({
+      code: 'E_PEERS_AWAY',
+      message: 'the WireGuard key is not replaced now',
+      why: 'a peer that this node can reach does not answer by way of the gateway, and would be lost until it does',
+      fix: 'nothing: the agent tries again; `clawnode rotate-wireguard` does not wait for it',
+      exitCode: EXIT.unavailable,
+    }),
+}

@@ -23,7 +23,7 @@ import { requireFleetRange } from './fleet-range.ts'
 import { HeardSignals } from './heard-signals.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
-import { KeyHandover } from './key-handover.ts'
+import { type HandoverEnd, KeyHandover } from './key-handover.ts'
 import { KeySignals } from './key-signals.ts'
 import { KeySuccession } from './key-succession.ts'
 import { readLocalAddresses } from './local-addresses.ts'
@@ -220,12 +220,16 @@ export class MeshEngine {
   }
 
   /**
-   * Changes to another key, which the gateway has announced; `commit` makes it the one in force, also after a crash.
-   * @returns false, and nothing is changed, if that cannot be done now.
+   * Changes to another key, which the gateway has announced; `commit` makes it the one in force, also after a crash. Unless it is done, nothing is
+   * changed. @param isPatient see KeyHandover.
    */
-  async handOver(next: MeshEngineOptions['self']['wireguard'], commit: () => void): Promise<boolean> {
-    if (!this.#interfaceUp || !this.#announcer.isConnected) return false
-    const isDone = await this.#handover.run(next.publicKey, async () => {
+  async handOver(
+    next: MeshEngineOptions['self']['wireguard'],
+    commit: () => void,
+    isPatient: boolean,
+  ): Promise<HandoverEnd> {
+    if (!this.#interfaceUp || !this.#announcer.isConnected) return 'no gateway'
+    const swap = async () => {
       commit()
       try {
         await this.#device.setPrivateKey(next.privateKey)
@@ -234,9 +238,10 @@ export class MeshEngine {
         this.#interfaceUp = false
         await this.#apply.request()
       }
-    })
-    if (isDone) this.#psk.begin(this.#peers())
-    return isDone
+    }
+    const end = await this.#handover.run(next.publicKey, swap, isPatient)
+    if (end === 'done') this.#psk.begin(this.#peers())
+    return end
   }
 
   /** The session is up: every peer is told where this node is, and asked the same. */

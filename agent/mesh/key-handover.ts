@@ -15,7 +15,7 @@ import { type Clock, sleep } from '../clock.ts'
 const ASK_EVERY_MS = 1_000
 /** A peer waits 10 s for the change (key-succession.ts): an answer that is older is asked for anew. */
 const READY_MS = 6_000
-/** One that does not answer at all must not keep a key in force for ever: it notices by the handshake, and loses some packets. */
+/** One that does not answer at all has no agent, or its agent no gateway. */
 const GIVE_UP_MS = 60_000
 /** When peers that have not confirmed are told once more. */
 const REMIND_AFTER_MS = [500, 1_000, 3_000, 6_000] as const
@@ -29,6 +29,8 @@ interface Options {
   readonly prepare: (peers: readonly MeshPeer[], content: SignalContent) => Promise<() => void>
   readonly isConnected: () => boolean
 }
+
+export type HandoverEnd = 'done' | 'no gateway' | 'peers away'
 
 interface Handover {
   readonly key: WireGuardKey
@@ -46,20 +48,26 @@ export class KeyHandover {
     this.#options = options
   }
 
-  /** @param swap commits to the key and gives it to the interface. @returns false, and nothing is changed, if the gateway went away meanwhile. */
-  async run(key: WireGuardKey, swap: () => Promise<void>): Promise<boolean> {
+  /**
+   * @param swap commits to the key and gives it to the interface.
+   * @param isPatient whether to leave it if a peer that traffic may flow to does not answer: one that knows of the key notices the change by the
+   * handshake, and loses some packets; one that does not is lost until it hears of it.
+   * @returns whether it is done; if not, nothing is changed.
+   */
+  async run(key: WireGuardKey, swap: () => Promise<void>, isPatient: boolean): Promise<HandoverEnd> {
     const { reachable, say, prepare, isConnected } = this.#options
     const handover: Handover = { key, readyAt: new Map(), moved: new Set(), wake: () => undefined }
     this.#current = handover
     const peers = await reachable()
-    await this.#gather(handover, peers)
+    const areReady = await this.#gather(handover, peers)
     const send = await prepare(peers, { kind: 'key', step: 'swapped', key })
     // Peers could not be told; that they would notice by themselves is for accidents, not for a change that can wait.
-    if (!isConnected()) return false
+    if (!isConnected()) return 'no gateway'
+    if (isPatient && !areReady) return 'peers away'
     await swap()
     send()
     this.#remind(handover, peers, say)
-    return true
+    return 'done'
   }
 
   hear(from: NodeId, step: 'ready' | 'moved', key: WireGuardKey): void {
@@ -73,7 +81,7 @@ export class KeyHandover {
   }
 
   /** Until all are ready at once, or it takes too long, or there is no gateway that could carry the word. */
-  async #gather(handover: Handover, peers: readonly MeshPeer[]): Promise<void> {
+  async #gather(handover: Handover, peers: readonly MeshPeer[]): Promise<boolean> {
     const { clock, say, isConnected } = this.#options
     const deadline = clock.elapsed() + GIVE_UP_MS
     const missing = () =>
@@ -88,6 +96,7 @@ export class KeyHandover {
       }
       await sleep(clock, ASK_EVERY_MS, answered.signal)
     }
+    return missing().length === 0
   }
 
   #remind(handover: Handover, peers: readonly MeshPeer[], say: Options['say']): void {

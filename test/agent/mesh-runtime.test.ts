@@ -36,7 +36,7 @@ class FakeEngine {
     this.calls.push('connected')
   }
   async handOver() {
-    return true
+    return 'done' as const
   }
   leaseChanged() {}
   onDisconnected() {

@@ -8,6 +8,7 @@ import type { WireguardKeyBody } from '../../protocol/http.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
+const HOUR = 60 * 60_000
 const DAY = 24 * 60 * 60_000
 const MONTH = 30 * DAY
 
@@ -34,12 +35,13 @@ async function node(
       } as never,
     },
     mesh: {
-      handOver: async (next, commit) => {
-        if (fail.has('gateway')) return false
+      handOver: async (next, commit, isPatient) => {
+        if (fail.has('gateway')) return 'no gateway'
+        if (fail.has('peers') && isPatient) return 'peers away'
         step('prepare')
         commit()
         step(next.publicKey === keys.wireguard.publicKey ? 'swap' : 'swap of another key')
-        return true
+        return 'done'
       },
     },
     clock,
@@ -135,6 +137,29 @@ describe('another WireGuard key', () => {
     clock.advance(DAY)
     await settled(() => expect(clock.pending).toBe(1))
     expect(done).toEqual([])
+  })
+
+  test('that is due waits a week for peers that are cut off; one that is asked for does not', async () => {
+    const clock = new ManualClock()
+    clock.chance = 0
+    const { rotation, done, fail, path, keys } = await node({ everyMs: MONTH, clock })
+    const age = (ms: number) => {
+      const made = new Date(clock.now() - ms)
+      utimesSync(path('wireguard.key'), made, made)
+    }
+    fail.add('peers')
+    age(MONTH + 6 * DAY)
+    rotation.connected()
+    await settled(() => expect(clock.pending).toBe(1))
+    expect(done).toEqual(['announce'])
+    const before = keys.wireguard.publicKey
+    age(MONTH + 7 * DAY)
+    clock.advance(HOUR)
+    await settled(() => expect(done).toContain('use'))
+    expect(keys.wireguard.publicKey).not.toBe(before)
+    age(MONTH)
+    await rotation.rotate()
+    expect(done.filter((name) => name === 'use')).toHaveLength(2)
   })
 
   test.each([

@@ -105,7 +105,7 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
       put: [{ ...one.entry, next: next.publicKey }],
     })
     announced()
-    const isDone = await one.engine.handOver(next, () => one.take(next))
+    const isDone = await one.engine.handOver(next, () => one.take(next), true)
     return { next, isDone }
   }
   const confirm = (one: TestMachine, two: TestMachine) =>
@@ -123,7 +123,7 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     const pings = [startPing(one.host, two.entry.ip4), startPing(two.host, one.entry.ip4)]
     await Promise.all(pings.map((ping) => ping.replies(50)))
     const { next, isDone } = await rotate(one, two)
-    expect(isDone).toBe(true)
+    expect(isDone).toBe('done')
     await Promise.all(pings.map((ping) => ping.replies(100)))
     confirm(one, two)
     await Promise.all(pings.map((ping) => ping.replies(50)))
@@ -172,11 +172,15 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
       to: ++seq,
       put: [{ ...one.entry, next: next.publicKey }],
     })
-    const isDone = one.engine.handOver(next, () => {
-      carries = false
-      one.take(next)
-    })
-    expect(await isDone).toBe(true)
+    const isDone = one.engine.handOver(
+      next,
+      () => {
+        carries = false
+        one.take(next)
+      },
+      false,
+    )
+    expect(await isDone).toBe('done')
     two.engine.onDisconnected()
     await vi.waitFor(async () => {
       await two.host.exec('ping', '-c', '1', '-W', '1', one.entry.ip4)
@@ -185,7 +189,7 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     }, soon)
 
     one.engine.onDisconnected()
-    expect(await one.engine.handOver(await nextKey(), () => expect.fail('used'))).toBe(false)
+    expect(await one.engine.handOver(await nextKey(), () => expect.fail('used'), false)).toBe('no gateway')
     expect((await one.host.exec('wg', 'show', one.iface, 'public-key')).trim()).toBe(
       base64UrlToBase64(next.publicKey),
     )
