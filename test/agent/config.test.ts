@@ -307,6 +307,7 @@ describe('the commands', () => {
     ['run', []],
     ['status', []],
     ['rotate-identity', []],
+    ['rotate-wireguard', []],
     ['join', ['--token-file', '/dev/null']],
   ])('%s names every problem, and has touched nothing', async (command, args) => {
     write(WRONG)

@@ -101,6 +101,7 @@ describe('a pre-shared key', () => {
       const { clock, a, b } = pair(wanted)
       a.agreement.begin([high])
       b.agreement.begin([low])
+      expect([a.said.length > 0, b.said.length > 0]).toEqual(wanted)
       await deliver(a, b)
       clock.advance(60_000)
       await deliver(a, b)
