@@ -8,6 +8,7 @@
  * also waits for peers that are cut off from the gateway, for as long as they may be (the lease of the map, seven days unless set).
  */
 import { EXIT, UserError } from '../host/user-error.ts'
+import type { WireGuardKey } from '../protocol/ids.ts'
 import { MESH_LEASE_MS } from '../protocol/limits.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { JoinedNode } from './joined-node.ts'
@@ -45,6 +46,8 @@ export class WireguardRotation {
   readonly #spread: number
   #running: Promise<void> | undefined
   #connected = false
+  /** The key that was announced in this session. */
+  #announced: WireGuardKey | undefined
   #timer: Timer | undefined
 
   constructor(options: Options) {
@@ -55,6 +58,7 @@ export class WireguardRotation {
   /** A session is up: what was cut short is finished, what is due is done. */
   connected(): void {
     this.#connected = true
+    this.#announced = undefined
     this.#look()
   }
 
@@ -84,11 +88,11 @@ export class WireguardRotation {
 
   async #rotate(isPatient: boolean): Promise<void> {
     const { node, mesh, log } = this.#options
-    const { directory, keys, client } = node
+    const { directory, keys } = node
     const next = await keepNextWireguard(directory)
     const { publicKey: key } = next
     if (key !== keys.wireguard.publicKey) {
-      await client.tellWireguardKey({ step: 'announce', key })
+      await this.#announce(key)
       const commit = () => {
         putNextWireguardInForce(directory)
         const before = keys.wireguard
@@ -101,9 +105,35 @@ export class WireguardRotation {
         if (end !== 'done') throw POSTPONED[end]()
       }
     }
-    await client.tellWireguardKey({ step: 'use', key })
+    await this.#confirm(key)
     discardNextWireguard(directory)
     log.info('this node has another WireGuard key', { key })
+  }
+
+  /** Once a session, however often it is tried: each announcement is in the trail. */
+  async #announce(key: WireGuardKey): Promise<void> {
+    const { directory, client } = this.#options.node
+    if (this.#announced === key) return
+    try {
+      await client.tellWireguardKey({ step: 'announce', key })
+    } catch (error) {
+      // Somebody has it, by whatever chance: the next try makes another.
+      if (error instanceof UserError && error.code === 'E_KEY_IN_USE') discardNextWireguard(directory)
+      throw error
+    }
+    this.#announced = key
+  }
+
+  async #confirm(key: WireGuardKey): Promise<void> {
+    const { client } = this.#options.node
+    try {
+      await client.tellWireguardKey({ step: 'use', key })
+    } catch (error) {
+      if (!(error instanceof UserError && error.code === 'E_KEY_NOT_ANNOUNCED')) throw error
+      // A gateway that was set back to a copy of its disk has forgotten it, and the interface has no other by now.
+      await client.tellWireguardKey({ step: 'announce', key })
+      await client.tellWireguardKey({ step: 'use', key })
+    }
   }
 
   #look(): void {

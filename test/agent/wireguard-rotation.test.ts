@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { createLog } from '../../agent/log.ts'
 import { loadKeys, loadOrCreateKeys } from '../../agent/node-keys.ts'
 import { WireguardRotation } from '../../agent/wireguard-rotation.ts'
+import { UserError } from '../../host/user-error.ts'
 import type { WireguardKeyBody } from '../../protocol/http.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
@@ -22,6 +23,8 @@ async function node(
   const done: string[] = []
   const lines: string[] = []
   const fail = new Set<string>()
+  /** With which codes the gateway refuses a step, one after the other. */
+  const codes = new Map<string, string[]>()
   const step = (name: string) => {
     if (fail.has(name)) throw new Error(`no ${name}`)
     done.push(name)
@@ -31,7 +34,11 @@ async function node(
       directory,
       keys,
       client: {
-        tellWireguardKey: async ({ step: told }: WireguardKeyBody) => step(told),
+        tellWireguardKey: async ({ step: told }: WireguardKeyBody) => {
+          const code = codes.get(told)?.shift()
+          if (code !== undefined) throw new UserError({ code, message: 'refused' })
+          step(told)
+        },
       } as never,
     },
     mesh: {
@@ -56,6 +63,7 @@ async function node(
     rotation,
     done,
     fail,
+    codes,
     lines,
     path,
     hasNext: () => existsSync(path('wireguard.next.key')),
@@ -111,6 +119,20 @@ describe('another WireGuard key', () => {
     await settled(() => expect(done).toEqual(['announce', 'announce', 'prepare', 'swap', 'use']))
     rotation.disconnected()
     expect(clock.pending).toBe(0)
+  })
+
+  test('that a gateway has forgotten is announced again, and one that somebody has gives way to another', async () => {
+    const { rotation, done, codes, path, keys } = await node()
+    codes.set('use', ['E_KEY_NOT_ANNOUNCED'])
+    await rotation.rotate()
+    expect(done).toEqual(['announce', 'prepare', 'swap', 'announce', 'use'])
+
+    const before = keys.wireguard.publicKey
+    codes.set('announce', ['E_KEY_IN_USE'])
+    await expect(rotation.rotate()).rejects.toMatchObject({ code: 'E_KEY_IN_USE' })
+    expect([keys.wireguard.publicKey, existsSync(path('wireguard.next.key'))]).toEqual([before, false])
+    await rotation.rotate()
+    expect(keys.wireguard.publicKey).not.toBe(before)
   })
 
   test('is made once, however often it is asked for meanwhile', async () => {
