@@ -21,7 +21,6 @@ import {
   HEARTBEAT_INTERVAL_MS,
   MAX_SOCKETS_PER_NODE,
   MAX_VIOLATIONS,
-  MESH_LEASE_MS,
   OFFLINE_AFTER_MS,
   REGISTER_TIMEOUT_MS,
   TELEMETRY_INTERVAL_MS,
@@ -218,6 +217,13 @@ export class SessionShard extends DurableObject<Env> {
     for (const socket of live) sendFrame(socket, { type: 'rotate_identity' })
   }
 
+  /** Asks the node for another WireGuard key; one that is not here is asked when it registers. */
+  askForWireguardRotation(node: NodeId): void {
+    this.#authenticator.forget(node)
+    for (const socket of this.ctx.getWebSockets(node))
+      if (this.#sessions.get(socket)?.state === 'live') sendFrame(socket, { type: 'rotate_wireguard' })
+  }
+
   /** Tells those of these nodes that are here; one that is not asks when it is. */
   announceSecret(nodes: readonly NodeId[], name: SecretName, version: number): void {
     for (const node of nodes) {
@@ -297,7 +303,9 @@ export class SessionShard extends DurableObject<Env> {
     const protocol = Math.min(frame.protocol, PROTOCOL_VERSION)
     const time = Date.now()
     const { fleet, ipv4 } = node.record
-    const transcript = sessionTranscript({ fleet, node: id, proof: opened.proof, generation, protocol, time })
+    const leaseMs = config.meshLeaseMs
+    const bound = { fleet, node: id, proof: opened.proof, generation, protocol, time, leaseMs }
+    const transcript = sessionTranscript(bound)
     const gateway = await signAsGateway(config.signing, transcript)
     // From here to the end of the answer nothing awaits: what is published meanwhile finds the session either not yet or wholly there.
     if (this.#sessions.get(socket)?.state !== 'registering') return
@@ -311,7 +319,7 @@ export class SessionShard extends DurableObject<Env> {
       telemetryMs: TELEMETRY_INTERVAL_MS,
       stun: [...config.stun],
       relays: relaysFor(config, this.#origins.get(socket)),
-      leaseMs: MESH_LEASE_MS,
+      leaseMs,
     }
     sendFrame(socket, {
       type: 'registered',
@@ -325,6 +333,7 @@ export class SessionShard extends DurableObject<Env> {
       ...(replaced && { replaced: true }),
     })
     if (node.record.rotating) sendFrame(socket, { type: 'rotate_identity' })
+    if (node.record.wireguardRotating) sendFrame(socket, { type: 'rotate_wireguard' })
     if (!mesh) return
     this.#mesh.send(socket, update)
     // What was published while the fleet was answering passed this socket by.

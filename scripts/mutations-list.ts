@@ -1,6 +1,7 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
+import { KEYS_OF_THE_MESH } from './mutations-of-keys.ts'
 import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
@@ -922,6 +923,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBEDDED,
   ...ROLES,
   ...ANSWERS,
+  ...KEYS_OF_THE_MESH,
   ...NAMES_OF_THE_MESH,
   ...MESH_POLICY,
   ...NODE_SECRETS,
