@@ -14,6 +14,7 @@ import {
   PING,
   PONG,
   type RegisterFrame,
+  type Settings,
   type SignalFrame,
 } from '../protocol/frames.ts'
 import { type NodeId, type SecretName, SessionId } from '../protocol/ids.ts'
@@ -314,7 +315,7 @@ export class SessionShard extends DurableObject<Env> {
     this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: position, audience }) })
     clearTimeout(this.#registerTimers.get(socket) ?? null)
     count('sessions_registered')
-    const settings = {
+    const settings: Settings = {
       heartbeatMs: HEARTBEAT_INTERVAL_MS,
       telemetryMs: TELEMETRY_INTERVAL_MS,
       stun: [...config.stun],
