@@ -76,7 +76,7 @@ export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   of(
     'the key is swapped although nobody can be told',
     ['agent/mesh/key-handover.ts', "if (!isConnected()) return 'no gateway'", ''],
-    NETNS,
+    'mesh/key-handover.test.ts',
   ),
   of(
     'a key that is announced is not listened to',
