@@ -241,7 +241,7 @@ export class MeshEngine {
       this.#mtu = new PathMtu({
         clock,
         probe,
-        known: (endpoint) => innerMtuTo(commands, endpoint),
+        known: (endpoint) => innerMtuTo(commands, endpoint).catch(() => undefined),
         apply: () => this.#apply.request(),
       })
     } catch (error) {
