@@ -17,6 +17,10 @@ const Peer = z.object({
   ipv6: z.string(),
   endpoint: z.string().nullable(),
   path: z.string(),
+  latencyMs: z.number().nullable(),
+  /** Why there is no direct path. */
+  reason: z.string().nullable(),
+  hint: z.string().nullable(),
   lastHandshake: z.iso.datetime().nullable(),
   rxBytes: z.number(),
   txBytes: z.number(),

@@ -6,10 +6,12 @@
  *     up ──hold──▶ held ──connected──▶ rising ──▶ up
  */
 import type { NodeFrame } from '../protocol/frames.ts'
+import type { Cidr } from '../protocol/ids.ts'
 import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
+import type { MeshSettings } from './mesh/engine-options.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
@@ -21,6 +23,7 @@ type Engine = Pick<
   | 'position'
   | 'reachability'
   | 'applyChanges'
+  | 'approve'
   | 'onSignal'
   | 'onConnected'
   | 'onDisconnected'
@@ -29,7 +32,7 @@ type Engine = Pick<
 >
 
 type Send = (frame: NodeFrame) => boolean
-type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'signal' }>
+type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'signal' | 'routes' }>
 
 const RETRY_MS = 10_000
 const DONE = { held: 'taken away', rising: 'brought back' } as const
@@ -52,6 +55,10 @@ export class MeshRuntime {
   #retry: Timer | undefined
   /** Undefined while there is no session. */
   #send: Send | undefined
+  /** Of the last session. */
+  #settings: MeshSettings | undefined
+  /** Networks behind this node, as the gateway last said. */
+  #approved: readonly Cidr[] | undefined
   /** Changes that do not fit may come in a row, and one resync mends them all. */
   #resyncing = false
 
@@ -82,10 +89,11 @@ export class MeshRuntime {
     return this.#state === 'up' ? this.#engine.status() : undefined
   }
 
-  connected(send: Send): void {
+  connected(send: Send, settings: MeshSettings): void {
     this.#send = send
+    this.#settings = settings
     this.#resyncing = false
-    if (this.#state === 'up') this.#engine.onConnected()
+    if (this.#state === 'up') this.#engine.onConnected(settings)
     else if (this.#state === 'held') this.#become('rising', () => this.#raise())
   }
 
@@ -96,6 +104,11 @@ export class MeshRuntime {
   }
 
   receive(frame: MeshFrame): void {
+    if (frame.type === 'routes') {
+      this.#approved = frame.approved
+      if (this.#state === 'up') this.#engine.approve(frame.approved)
+      return
+    }
     // A resync follows when the engine is there.
     if (this.#state !== 'up') return
     if (frame.type === 'signal') {
@@ -148,8 +161,9 @@ export class MeshRuntime {
     // Held again while it was starting: the next step stops it.
     if (this.#state !== 'rising') return
     this.#state = 'up'
-    if (this.#send === undefined) return
-    engine.onConnected()
+    if (this.#approved !== undefined) engine.approve(this.#approved)
+    if (this.#send === undefined || this.#settings === undefined) return
+    engine.onConnected(this.#settings)
     this.#resync()
   }
 

@@ -7,6 +7,7 @@ import { rotateIdentity } from './identity-rotation.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { AgentStatus } from './local-status.ts'
 import type { Log } from './log.ts'
+import type { MeshSettings } from './mesh/engine-options.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import { takeAddress } from './new-address.ts'
 import { forgetCached } from './secrets/secret-cache.ts'
@@ -67,8 +68,8 @@ export class RunningAgent {
         })),
       onRegistered: ({ settings, ip4, ip4Range }) => {
         this.#reporter.start(settings.telemetryMs)
-        mesh?.connected((frame) => this.#supervisor.send(frame))
-        void this.#takeAddress(ip4, ip4Range)
+        mesh?.connected((frame) => this.#supervisor.send(frame), settings)
+        void this.#takeAddress(ip4, ip4Range, settings)
         this.#secretWatchers.checkAll()
         this.#witness.connected()
       },
@@ -145,13 +146,13 @@ export class RunningAgent {
   }
 
   /** The interface is made anew with it. */
-  async #takeAddress(ip4: Ipv4, ip4Range: string | undefined): Promise<void> {
+  async #takeAddress(ip4: Ipv4, ip4Range: string | undefined, settings: MeshSettings): Promise<void> {
     const { node, log, mesh, config } = this.#options
     const iface = mesh && config.interface
     try {
       if (!(await takeAddress(node, { ip4, ip4Range }, iface, log))) return
       mesh?.hold()
-      mesh?.connected((frame) => this.#supervisor.send(frame))
+      mesh?.connected((frame) => this.#supervisor.send(frame), settings)
     } catch (error) {
       log.error('another address could not be taken', { problem: String(error) })
     }

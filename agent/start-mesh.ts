@@ -15,6 +15,8 @@ import { systemCommands } from './mesh/exec.ts'
 import type { ForwardingNote } from './mesh/forwarding.ts'
 import { bootId } from './mesh/interface-record.ts'
 import { openMtuProbe } from './mesh/mtu-probe.ts'
+import { systemAddresses } from './mesh/paths/network-watch.ts'
+import { SharedPort } from './mesh/paths/shared-port.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import type { OutgoingSignal } from './session/signal-outbox.ts'
 
@@ -24,7 +26,14 @@ interface Options {
   readonly log: Log
   readonly config: Pick<
     NodeConfig,
-    'interface' | 'listenPort' | 'userspace' | 'names' | 'routes' | 'routesMasquerade'
+    | 'interface'
+    | 'listenPort'
+    | 'publicEndpoint'
+    | 'stun'
+    | 'userspace'
+    | 'names'
+    | 'routes'
+    | 'routesMasquerade'
   >
 }
 
@@ -42,7 +51,7 @@ function createEngine(
   { node, clock, log, config }: Options,
   sendSignals: (signals: OutgoingSignal[]) => void,
 ): MeshEngine {
-  const { interface: iface, listenPort, userspace } = config
+  const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
   const { directory, keys } = node
   const { id, fleet, ipv4, ipv4Range } = node.state.node
   const cache = join(directory, 'mesh.json')
@@ -53,6 +62,10 @@ function createEngine(
     self: { id, ipv4, wireguard: keys.wireguard, sealing: keys.sealing },
     iface,
     listenPort,
+    publicEndpoint,
+    stun,
+    networkState: systemAddresses,
+    openPort: () => SharedPort.open({ commands, iface, listenPort }),
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
     openMtuProbe,

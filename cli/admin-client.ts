@@ -17,6 +17,14 @@ import {
   type TokenItem,
   TokenList,
 } from '../protocol/http.ts'
+import type { MeshPolicyDocument } from '../protocol/mesh-policy.ts'
+import {
+  MeshPolicyExplainReply,
+  MeshPolicyHistory,
+  MeshPolicyReply,
+  MeshPolicySetReply,
+  MeshPolicyTestReply,
+} from '../protocol/mesh-policy-api.ts'
 import { NodeRoutes, type RouteChangeBody } from '../protocol/node-routes.ts'
 import type { NodePatchBody } from '../protocol/node-tags.ts'
 import {
@@ -208,6 +216,35 @@ export class AdminClient {
     return this.#call(KeyringReply, 'POST', '/v1/keys/rewrap', json({}))
   }
 
+  /** @param version the one in force if undefined. */
+  meshPolicy(version: number | undefined): Promise<MeshPolicyReply> {
+    const query = new URLSearchParams(version === undefined ? {} : { version: String(version) })
+    return this.#call(MeshPolicyReply, 'GET', withQuery(MESH_POLICY, query))
+  }
+
+  /** @param cas the version that it replaces, 0 for none. */
+  setMeshPolicy(policy: MeshPolicyDocument, cas: number): Promise<MeshPolicySetReply> {
+    return this.#call(MeshPolicySetReply, 'PUT', `${MESH_POLICY}?cas=${cas}`, json(policy))
+  }
+
+  testMeshPolicy(policy: MeshPolicyDocument): Promise<MeshPolicyTestReply> {
+    return this.#call(MeshPolicyTestReply, 'POST', `${MESH_POLICY}/test`, json(policy))
+  }
+
+  explainMesh(question: {
+    from: string
+    to: string
+    port: string | undefined
+  }): Promise<MeshPolicyExplainReply> {
+    const { from, to, port } = question
+    const query = new URLSearchParams({ from, to, ...(port !== undefined && { port }) })
+    return this.#call(MeshPolicyExplainReply, 'GET', withQuery(`${MESH_POLICY}/explain`, query))
+  }
+
+  meshPolicyHistory(): Promise<MeshPolicyHistory> {
+    return this.#call(MeshPolicyHistory, 'GET', `${MESH_POLICY}/history`)
+  }
+
   createApiKey(body: ApiKeyCreateBody) {
     return this.#call(ApiKeyCreateReply, 'POST', '/v1/api-keys', json(body))
   }
@@ -274,6 +311,8 @@ export class AdminClient {
     return this.#connection.call(schema, { method, path, headers, ...(body && { body: body.content }) })
   }
 }
+
+const MESH_POLICY = '/v1/mesh/policy'
 
 const json = (value: unknown): Body => ({ type: 'application/json', content: JSON.stringify(value) })
 

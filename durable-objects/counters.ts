@@ -12,9 +12,12 @@ const counters = {
   sessions_registered: 0,
   frames_refused: 0,
   signals_routed: 0,
+  signals_refused: 0,
   mesh_frames_sent: 0,
   mesh_bytes_sent: 0,
   mesh_snapshots_sent: 0,
+  mesh_snapshots_built: 0,
+  mesh_deltas_encoded: 0,
   rows_read: 0,
   rows_written: 0,
 }

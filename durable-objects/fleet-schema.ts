@@ -55,6 +55,33 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
     `,
   },
   {
+    id: 5,
+    sql: `
+      -- Every version of the mesh policy, and the place in the log from which it is in force.
+      CREATE TABLE mesh_policies (
+        version INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        nodes TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        at INTEGER NOT NULL
+      );
+
+      -- Nodes of which the policy says the same: the selectors that hold for them. A number never comes to mean another class.
+      CREATE TABLE mesh_classes (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, members TEXT NOT NULL UNIQUE);
+
+      -- Null before the first policy.
+      ALTER TABLE nodes ADD COLUMN class INTEGER;
+      CREATE INDEX nodes_by_class ON nodes (class) WHERE class IS NOT NULL AND mesh = 1;
+
+      -- The node's class before the change, null if it was not in the map. Of older entries the worst is assumed: that peers must forget it.
+      ALTER TABLE mesh_log ADD COLUMN was INTEGER DEFAULT 0;
+
+      -- Nodes whose shard has not yet confirmed that they are of another class.
+      CREATE TABLE mesh_moves (node_id TEXT PRIMARY KEY) WITHOUT ROWID;
+    `,
+  },
+  {
     id: 6,
     sql: `
       -- Networks behind the node: what it last offered, and what its owner has approved. What is in both is routed.
@@ -83,6 +110,7 @@ export interface NodeRow extends Record<string, string | number | null> {
   quarantine: string | null
   rotation_until: number | null
   key_entry: number | null
+  class: number | null
   /** JSON. */
   offers: string
   /** JSON. */

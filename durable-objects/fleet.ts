@@ -32,15 +32,16 @@ import type { NodeRoutes, RouteChange } from '../protocol/node-routes.ts'
 import { changeTags, type TagChange } from '../protocol/node-tags.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { mightRead, type StoredPolicy } from '../protocol/secret-policy.ts'
-import { allShardNames, shardName } from '../protocol/shard.ts'
+import { shardName } from '../protocol/shard.ts'
 import { isAnyOutside, leaseAddress, moveAddress, releaseAddress } from './address-leases.ts'
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
+import { FleetMesh, type MeshPlacesNow } from './fleet-mesh.ts'
+import { FleetPolicy, type PolicyQuestion, type PolicyWrite } from './fleet-policy.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
-import { MeshFanout } from './mesh-fanout.ts'
-import { MeshLog, type MeshUpdate } from './mesh-log.ts'
+import type { MeshUpdate } from './mesh-log.ts'
 import { changeRoutes, nodeRoutes, offersText, routesOf } from './node-routes.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
@@ -101,8 +102,8 @@ export interface Registration {
 export class Fleet extends DurableObject<Env> {
   readonly #sql: Sql
   readonly #id: FleetId
-  readonly #log: MeshLog
-  readonly #fanout: MeshFanout
+  readonly #mesh: FleetMesh
+  readonly #policy: FleetPolicy
   readonly #shards: number
   readonly #keyEntries: KeyEntries
 
@@ -111,14 +112,14 @@ export class Fleet extends DurableObject<Env> {
     this.#sql = new Sql(ctx.storage, FLEET_MIGRATIONS)
     const { id, epoch } = this.#identify()
     this.#id = id
-    this.#log = new MeshLog(this.#sql, epoch)
     this.#keyEntries = new KeyEntries(this.#sql, (events) =>
       callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
     )
     this.#shards = Number(env.SESSION_SHARDS)
-    this.#fanout = new MeshFanout(this.#log, allShardNames(this.#shards), (shard, from, update) =>
-      callObject(env.SESSION_SHARD, shard, (stub) => stub.publish(from, update)),
+    this.#mesh = new FleetMesh(this.#sql, epoch, this.#shards, (shard, publication) =>
+      callObject(env.SESSION_SHARD, shard, (stub) => stub.publish(publication)),
     )
+    this.#policy = new FleetPolicy(this.#sql, this.#mesh)
   }
 
   identity(): { readonly id: FleetId } {
@@ -182,10 +183,10 @@ export class Fleet extends DurableObject<Env> {
     const node = this.nodeByName(name)
     if (node === undefined) return undefined
     const now = Date.now()
-    this.#sql.transaction(() => {
+    this.#mesh.change(node.id, () => {
       this.#sql.run('UPDATE nodes SET removed_at = ?, mesh = 0 WHERE id = ?', now, node.id)
       releaseAddress(this.#sql, ipv4ToNumber(node.ipv4), now)
-      this.#changed(node.id, node.mesh)
+      this.#isUnsettled(node.id)
     })
     await this.#settle(node.id)
     return node
@@ -195,9 +196,9 @@ export class Fleet extends DurableObject<Env> {
   async hold(id: NodeId, reason: string | null): Promise<void> {
     const node = this.node(id)
     if (node === undefined || node.removed) return
-    this.#sql.transaction(() => {
+    this.#mesh.change(id, () => {
       this.#sql.run('UPDATE nodes SET quarantine = ? WHERE id = ?', reason, id)
-      this.#changed(id, node.mesh)
+      this.#isUnsettled(id)
     })
     await this.#settle(id)
   }
@@ -210,11 +211,10 @@ export class Fleet extends DurableObject<Env> {
     if (tags.length > MAX_TAGS) return err(refusal('E_TOO_MANY_TAGS'))
     const text = JSON.stringify(tags)
     if (text !== JSON.stringify(node.tags)) {
-      this.#sql.transaction(() => {
+      const change = this.#mesh.change(id, () => {
         this.#sql.run('UPDATE nodes SET tags = ? WHERE id = ?', text, id)
-        if (node.mesh) this.#log.append(id)
       })
-      if (node.mesh) void this.#fanout.changed({ urgent: false })
+      void this.#mesh.publish(change)
     }
     // Also when nothing has changed: it may be the second try of one whose shard did not answer.
     await this.#callShardOf(id, (shard) => shard.forget(id))
@@ -226,12 +226,18 @@ export class Fleet extends DurableObject<Env> {
     return row && nodeRoutes(row)
   }
 
+  /** Networks behind the node that are both offered and approved. */
+  routedTo(id: NodeId): Cidr[] {
+    const row = this.#row(id)
+    return row === undefined ? [] : routesOf(row)
+  }
+
   async changeRoutes(id: NodeId, change: RouteChange): Promise<Result<NodeRoutes, Refusal>> {
     const row = this.#row(id)
     if (row === undefined || row.removed_at !== null) return err(refusal('E_NODE_NOT_FOUND'))
     const approved = changeRoutes(this.#sql, row, change, { id: this.#id, ipv4Range: this.env.FLEET_CIDR })
     if (!approved.ok) return approved
-    return ok(nodeRoutes(this.#setRoutes(row, { approved_routes: JSON.stringify(approved.value) })))
+    return ok(nodeRoutes(await this.#setRoutes(row, { approved_routes: JSON.stringify(approved.value) })))
   }
 
   /** Gives the node another address; it hears of it with its next session, which begins at once. */
@@ -241,15 +247,13 @@ export class Fleet extends DurableObject<Env> {
     if (row === undefined || row.removed_at !== null || range === undefined)
       return err(refusal('E_NODE_NOT_FOUND'))
     const to = ipv4ToNumber(ip4)
-    const problem = this.#sql.transaction(() => {
-      const objection = moveAddress(this.#sql, range, { node: id, from: row.ipv4, to, now: Date.now() })
-      if (objection !== undefined || to === row.ipv4) return objection
-      this.#sql.run('UPDATE nodes SET ipv4 = ? WHERE id = ?', to, id)
-      if (row.mesh === 1) this.#log.append(id)
-      return undefined
+    let problem: ReturnType<typeof moveAddress>
+    const heard = this.#mesh.change(id, () => {
+      problem = moveAddress(this.#sql, range, { node: id, from: row.ipv4, to, now: Date.now() })
+      if (problem === undefined) this.#sql.run('UPDATE nodes SET ipv4 = ? WHERE id = ?', to, id)
     })
     if (problem !== undefined) return err(refusal(ADDRESS_REFUSALS[problem]))
-    if (row.mesh === 1) void this.#fanout.changed({ urgent: false })
+    void this.#mesh.publish(heard)
     await this.#callShardOf(id, (shard) => shard.restart(id))
     return ok(ip4)
   }
@@ -291,31 +295,53 @@ export class Fleet extends DurableObject<Env> {
     if (row === undefined || row.removed_at !== null || row.quarantine !== null) return undefined
     const mesh = registration.mesh ? 1 : 0
     if (row.agent !== registration.agent || row.mesh !== mesh) {
-      this.#sql.transaction(() => {
+      const change = this.#mesh.change(row.id, () => {
         this.#sql.run('UPDATE nodes SET agent = ?, mesh = ? WHERE id = ?', registration.agent, mesh, row.id)
-        if (row.mesh !== mesh) this.#log.append(row.id)
       })
-      if (row.mesh !== mesh) void this.#fanout.changed({ urgent: false })
+      void this.#mesh.publish(change)
     }
     const offers = offersText(registration.offers)
-    if (row.offers !== offers) this.#setRoutes({ ...row, mesh }, { offers })
-    if (!registration.mesh) return { position: this.#log.position, frames: [], snapshot: false }
-    this.#fanout.listens(shardName(row.id, this.#shards))
-    return this.#log.since(registration.at)
+    if (row.offers !== offers) await this.#setRoutes(row, { offers })
+    return this.#mesh.register(row.id, registration.at)
   }
 
-  changesSince(at: MeshPosition | undefined): MeshUpdate {
-    return this.#log.since(at)
+  changesSince(node: NodeId, at: MeshPosition | undefined): MeshUpdate {
+    return this.#mesh.changesSince(node, at)
   }
 
-  /** Once a minute: finishes what could not be finished at once. @returns the newest place, for the shards to compare. */
-  async sweep(): Promise<MeshPosition> {
+  /** The classes that this one may speak to or hear from; null: all, since there is no policy. */
+  meshSeenBy(audience: number) {
+    return this.#mesh.seenBy(audience)
+  }
+
+  meshPolicy(version: number | undefined) {
+    return this.#policy.get(version)
+  }
+
+  meshPolicyHistory() {
+    return this.#policy.history()
+  }
+
+  testMeshPolicy(text: string) {
+    return this.#policy.test(text)
+  }
+
+  setMeshPolicy(write: PolicyWrite) {
+    return this.#policy.set(write)
+  }
+
+  explainMesh(question: PolicyQuestion) {
+    return this.#policy.explain(question)
+  }
+
+  /** Once a minute: finishes what could not be finished at once. @returns the newest places, for the shards to compare. */
+  async sweep(): Promise<MeshPlacesNow> {
     for (const { node_id } of this.#sql.all<{ node_id: NodeId }>('SELECT node_id FROM unsettled LIMIT 100')) {
       await this.#settle(node_id)
     }
-    await this.#fanout.flush()
+    const places = await this.#mesh.sweep()
     await this.#keyEntries.addMissing()
-    return this.#log.position
+    return places
   }
 
   /** Audit entries below this have left the gateway. */
@@ -370,27 +396,29 @@ export class Fleet extends DurableObject<Env> {
     return ok(this.#reply(row))
   }
 
-  /** Peers hear of it only if what is routed is another now. */
-  #setRoutes(row: NodeRow, change: Partial<Pick<NodeRow, 'offers' | 'approved_routes'>>): NodeRow {
+  /** Peers hear of it if what is routed is another now, and so does the node. */
+  async #setRoutes(
+    row: NodeRow,
+    change: Partial<Pick<NodeRow, 'offers' | 'approved_routes'>>,
+  ): Promise<NodeRow> {
     const after = { ...row, ...change }
-    const isAnother = row.mesh === 1 && String(routesOf(row)) !== String(routesOf(after))
-    this.#sql.transaction(() => {
+    const heard = this.#mesh.change(row.id, () => {
       this.#sql.run(
         'UPDATE nodes SET offers = ?, approved_routes = ? WHERE id = ?',
         after.offers,
         after.approved_routes,
         row.id,
       )
-      if (isAnother) this.#log.append(row.id)
     })
-    if (isAnother) void this.#fanout.changed({ urgent: false })
+    void this.#mesh.publish(heard)
+    if (change.approved_routes !== undefined)
+      await this.#callShardOf(row.id, (shard) => shard.tellRoutes(row.id, routesOf(after)))
     return after
   }
 
   /** Call in the transaction that changes the node. */
-  #changed(id: NodeId, inMesh: boolean): void {
+  #isUnsettled(id: NodeId): void {
     this.#sql.run('INSERT INTO unsettled (node_id) VALUES (?) ON CONFLICT DO NOTHING', id)
-    if (inMesh) this.#log.append(id)
   }
 
   /** Tells the node's shard and peers what the registry says; what fails here is tried again by the sweep. */
@@ -402,7 +430,7 @@ export class Fleet extends DurableObject<Env> {
         if (node.removed) return shard.revoke(id)
         return node.quarantine === undefined ? shard.welcomeBack(id) : shard.hold(id)
       }),
-      this.#fanout.changed({ urgent: true }),
+      this.#mesh.publish({ heard: true, moved: false }, { urgent: true }),
     ])
     this.#sql.run('DELETE FROM unsettled WHERE node_id = ?', id)
   }

@@ -161,6 +161,12 @@ export const ERRORS = {
   },
   E_SECRET_CORRUPT: { status: 500, title: 'The stored secret cannot be decrypted.' },
 
+  // the mesh
+  E_MESH_POLICY_INVALID: { status: 400, title: 'The mesh policy has problems, each named with its place.' },
+  E_MESH_POLICY_TEST: { status: 409, title: 'The mesh policy does not pass its own tests.' },
+  E_MESH_POLICY_CAS: { status: 409, title: 'The mesh policy is not at the version that this one replaces.' },
+  E_MESH_POLICY_NOT_FOUND: { status: 404, title: 'That version of the mesh policy is not kept.' },
+
   // the audit trail
   E_AUDIT_NOT_FOUND: { status: 404, title: 'The audit trail has no such entry, tile or size.' },
   E_AUDIT_ARCHIVED: {

@@ -9,6 +9,7 @@ import { ERRORS, type ErrorCode } from './errors.ts'
 import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SecretName } from './ids.ts'
 import { MAX_NODE_ROUTES, MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
+import { StunServers } from './stun-servers.ts'
 
 export const PING = 'ping'
 export const PONG = 'pong'
@@ -111,7 +112,7 @@ const Settings = z.strictObject({
   heartbeatMs: z.int().min(1_000).max(600_000),
   telemetryMs: z.int().min(1_000).max(600_000),
   /** STUN servers, `host:port`, that tell a node how it looks from outside. None: none is asked. */
-  stun: z.array(z.string().regex(/^[^\s/]+:[0-9]{1,5}$/)).max(8),
+  stun: StunServers,
   /** Origins (`wss://host[:port]`) of relays for nodes that do not reach each other; none where the owner has not turned one on. */
   relays: z.array(z.string().regex(/^wss:\/\/[^\s/]+$/)).max(8),
   /** How long the map may be used after the gateway was last heard, in ms. */
@@ -142,6 +143,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('revoked') }),
   /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
   z.strictObject({ type: z.literal('rotate_identity') }),
+  /** Networks behind the receiver, of those it offers, that its owner has approved: all of them, each time. */
+  z.strictObject({ type: z.literal('routes'), approved: z.array(Cidr).max(MAX_NODE_ROUTES) }),
   /** A secret that this node may read has a new version, or another policy or state. Sent to all it concerns; one that was away asks at its next start. */
   z.strictObject({ type: z.literal('secret_changed'), name: SecretName, version: z.int().positive() }),
   z.strictObject({ type: z.literal('error'), code, message: z.string() }),

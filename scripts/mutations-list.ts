@@ -34,6 +34,7 @@ const SESSION = ['gateway', 'gateway/session.test.ts'] as const
 const MATRIX_OF_ROLES = ['gateway', 'gateway/roles.test.ts'] as const
 const API_KEYS = ['gateway', 'gateway/api-keys.test.ts'] as const
 const TAGS = ['gateway', 'gateway/node-tags.test.ts'] as const
+const READS_ONCE = ['gateway', 'gateway/used-proofs.test.ts'] as const
 const PROVES = [...SESSION, 'needs a proof by an enrolled node'] as const
 const FRAMES = [...SESSION, 'with its code'] as const
 const FILES = ['host', 'host/private-file.test.ts'] as const
@@ -280,8 +281,31 @@ const WORDS: readonly Mutation[] = [
 const IDENTITIES: readonly Mutation[] = [
   mutate(
     'a proof may be used again',
-    ['durable-objects/replay-cache.ts', 'return inserted !== undefined', 'return inserted !== null'],
+    [
+      'durable-objects/replay-cache.ts',
+      'if (this.#seen.has(jti)) return false',
+      'if (this.#seen.has(jti)) return true',
+    ],
     PROVES,
+  ),
+  mutate(
+    'the proof of a read may be used again',
+    ['durable-objects/used-proofs.ts', ' WHERE request = excluded.request RETURNING', ' RETURNING'],
+    READS_ONCE,
+  ),
+  mutate(
+    'the proof of a read is good when it may have been forgotten',
+    ['durable-objects/used-proofs.ts', 'if (now >= goneAt)', 'if (now >= goneAt + 1000)'],
+    READS_ONCE,
+  ),
+  mutate(
+    'the proof of a read is used up by no entry',
+    [
+      'worker/secret-stores.ts',
+      'log.appendProven(events, proof, requestId)',
+      'log.appendProven(events, { ...proof, jti: requestId }, requestId)',
+    ],
+    READS_ONCE,
   ),
   mutate(
     'a proof is for any method',
@@ -321,8 +345,8 @@ const IDENTITIES: readonly Mutation[] = [
     'a proof needs no signature',
     [
       'durable-objects/proof.ts',
-      'await compactVerify(jwt, key, { algorithms: [SIGNATURE_ALGORITHM] })',
-      'void compactVerify',
+      "crypto.subtle.verify('Ed25519', key, bytes, new Uint8Array(signed))",
+      'signed !== undefined',
     ],
     PROVES,
   ),

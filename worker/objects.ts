@@ -9,11 +9,13 @@ import type { GatewayContext } from './context.ts'
 export const callFleet = <P>(
   c: GatewayContext,
   work: (fleet: DurableObjectStub<Fleet>) => P,
-): Promise<Awaited<P>> => callObject(c.env.FLEET, FLEET_OBJECT, work)
+  options?: { readonly tries?: number },
+): Promise<Awaited<P>> => callObject(c.env.FLEET, FLEET_OBJECT, work, options)
 
 export const callShardOf = <P>(
   c: GatewayContext,
   node: NodeId,
   work: (shard: DurableObjectStub<SessionShard>) => P,
   options?: { readonly tries?: number },
-): Promise<Awaited<P>> => callObject(c.env.SESSION_SHARD, shardName(node, c.var.config.shards), work, options)
+): Promise<Awaited<P>> =>
+  callObject(c.env.SESSION_SHARD, shardName(node, c.get('config').shards), work, options)

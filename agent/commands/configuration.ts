@@ -44,6 +44,17 @@ export const meshOptions = {
     type: 'boolean',
     help: 'peers keep their own addresses in the networks behind this node',
   },
+  'public-endpoint': {
+    type: 'string',
+    value: 'HOST:PORT',
+    help: 'where others reach that port, if no interface shows it (a forwarded port)',
+  },
+  stun: {
+    type: 'string',
+    value: 'HOST:PORT',
+    multiple: true,
+    help: 'a STUN server to ask, instead of those that the gateway names',
+  },
   'no-names': {
     type: 'boolean',
     help: "serve no names of the mesh, and leave this machine's resolver alone",
@@ -72,6 +83,8 @@ export const configFlags = (flags: Flags): ConfigFlags => ({
     name: flags.name,
     interface: flags.interface,
     listen_port: flags['listen-port'],
+    public_endpoint: flags['public-endpoint'],
+    stun: flags.stun,
     // A flag that is not given says nothing; it does not say no.
     userspace: flags.userspace || undefined,
     mesh: flags['no-mesh'] ? false : undefined,

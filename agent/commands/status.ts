@@ -94,14 +94,23 @@ function describeNames({ name, mesh }: AgentStatus): string {
 }
 
 const peerTable = (peers: AgentStatus['peers'], now: Date): string =>
+  `${peersAsTable(peers, now)}${peers.map(pathHint).join('')}`
+
+const pathHint = ({ name, path, reason, hint }: AgentStatus['peers'][number]): string =>
+  reason === null ? '' : `${name}: ${path === 'relay' ? 'relayed' : 'no path'}: ${hint} (${reason})\n`
+
+const peersAsTable = (peers: AgentStatus['peers'], now: Date): string =>
   table(peers, [
     { header: 'PEER', value: ({ name }) => name },
     { header: 'IPV4', value: ({ ipv4 }) => ipv4 },
     { header: 'IPV6', value: ({ ipv6 }) => ipv6 },
     { header: 'ENDPOINT', value: ({ endpoint }) => endpoint ?? '-' },
     { header: 'PATH', value: ({ path }) => path },
+    { header: 'LATENCY', value: ({ latencyMs }) => (latencyMs === null ? '-' : `${latencyMs} ms`) },
     {
       header: 'HANDSHAKE',
       value: ({ lastHandshake }) => (lastHandshake === null ? 'never' : ago(new Date(lastHandshake), now)),
     },
+    { header: 'RX', value: ({ rxBytes }) => String(rxBytes) },
+    { header: 'TX', value: ({ txBytes }) => String(txBytes) },
   ])

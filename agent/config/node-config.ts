@@ -13,7 +13,8 @@ import { checkPrivateDirectory, checkPrivateFile } from '../../host/private-file
 import { checkPinnedUrl, requireTls } from '../../host/require-tls.ts'
 import { readSettings, type Setting, type Settings } from '../../host/settings.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { type Cidr, NodeName } from '../../protocol/ids.ts'
+import { type Cidr, Endpoint, NodeName } from '../../protocol/ids.ts'
+import { StunServers } from '../../protocol/stun-servers.ts'
 import { GENERATION_FILE } from '../generation.ts'
 import { socketPath } from '../local-status.ts'
 import { LEVELS, type Level } from '../log.ts'
@@ -35,6 +36,10 @@ export interface NodeConfig {
   readonly mesh: boolean
   readonly interface: string
   readonly listenPort: number
+  /** Where this node can be reached by what only its owner knows, such as a forwarded port. */
+  readonly publicEndpoint: Endpoint | undefined
+  /** STUN servers, `host:port`, instead of those that the gateway names. */
+  readonly stun: readonly string[]
   /** wireguard-go even where the kernel has WireGuard. */
   readonly userspace: boolean
   /** How the mesh's names are served on this machine. */
@@ -129,6 +134,8 @@ function validate(
     mesh: settings.mesh?.value ?? DEFAULTS.mesh,
     interface: check('interface', settings.interface, parseInterface) ?? DEFAULTS.interface,
     listenPort: check('listen_port', settings.listen_port, parsePort) ?? DEFAULTS.listen_port,
+    publicEndpoint: check('public_endpoint', settings.public_endpoint, parseEndpoint),
+    stun: check('stun', settings.stun, parseStun) ?? [],
     userspace: settings.userspace?.value ?? DEFAULTS.userspace,
     names: check('names', settings.names, parseNamesMode) ?? DEFAULTS.names,
     routes: check('routes', settings.routes, (list) => parseRoutes(list, rangesIn(directory))) ?? [],
@@ -207,6 +214,18 @@ function parseInterface(text: string): string {
 function parsePort(port: number): number {
   if (port >= 1 && port <= 65_535) return port
   throw invalid('E_PORT_INVALID', 'it is a number from 1 to 65535')
+}
+
+function parseEndpoint(text: string): Endpoint {
+  const endpoint = Endpoint.safeParse(text)
+  if (endpoint.success) return endpoint.data
+  throw invalid('E_ENDPOINT_INVALID', endpoint.error.issues[0]?.message ?? 'not an endpoint')
+}
+
+function parseStun(servers: readonly string[]): readonly string[] {
+  const parsed = StunServers.safeParse(servers)
+  if (parsed.success) return parsed.data
+  throw invalid('E_STUN_INVALID', parsed.error.issues[0]?.message ?? 'not STUN servers')
 }
 
 /** Bounded, because a value that is good for ever is one that no denial ends while the gateway is kept away. */

@@ -19,6 +19,8 @@ export const NODE_SETTINGS = {
   mesh: { kind: 'boolean', env: ['CLAWNODE_MESH'], flag: '--no-mesh' },
   interface: { kind: 'text', env: ['CLAWNODE_INTERFACE'], flag: '--interface' },
   listen_port: { kind: 'integer', env: ['CLAWNODE_LISTEN_PORT'], flag: '--listen-port' },
+  public_endpoint: { kind: 'text', env: ['CLAWNODE_PUBLIC_ENDPOINT'], flag: '--public-endpoint' },
+  stun: { kind: 'list', env: ['CLAWNODE_STUN'], flag: '--stun' },
   userspace: { kind: 'boolean', env: ['CLAWNODE_USERSPACE'], flag: '--userspace' },
   names: { kind: 'text', env: ['CLAWNODE_NAMES'], flag: '--no-names' },
   routes: { kind: 'list', env: ['CLAWNODE_ROUTES'], flag: '--route' },

@@ -4,7 +4,7 @@ import type { FleetId, NodeId } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
 import type { ReachedPeer } from './path-mtu.ts'
-import type { PeerPaths } from './peer-paths.ts'
+import type { PathEngine } from './paths/path-engine.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
 import { type RefusedPeer, RefusedPeers } from './refused-peers.ts'
@@ -13,7 +13,7 @@ import type { WireGuardDevice } from './wg.ts'
 interface Options {
   readonly fleet: FleetId
   readonly device: WireGuardDevice
-  readonly paths: PeerPaths
+  readonly paths: PathEngine
   readonly clock: Clock
 }
 
@@ -54,16 +54,17 @@ export class DevicePeers {
       const learned = found !== undefined && paths.remember(peer.id, found)
       return { peer, found, learned, ...paths.plan(peer.id, found) }
     })
-    const desired = plans.map(({ peer, endpoint, keepalive }) => ({
+    const desired = plans.map(({ peer, endpoint, reset, keepalive }) => ({
       publicKey: peer.wg,
       allowedIps: [`${peer.ip4}/32`, `${nodeIpv6(fleet, peer.id)}/128`, ...networks.networksBehind(peer.id)],
       endpoint,
+      reset,
       keepalive,
     }))
     const steps = reconcile(desired, [...actual.values()])
     const put = this.#refused.select(steps.put)
     this.#refused.note(put, await device.apply({ ...steps, put }))
-    for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.tried(peer.id)
+    for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.applied(peer.id, endpoint)
     return {
       reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
@@ -77,9 +78,12 @@ export class DevicePeers {
 
   /** Without the interface no peer is reachable. */
   async status(peers: readonly MeshPeer[]): Promise<PeerStatus[]> {
-    const { fleet, clock } = this.#options
+    const { fleet, paths, clock } = this.#options
     const actual = await this.#read().catch(() => new Map<string, ActualPeer>())
-    return peers.map((peer) => peerStatus(fleet, peer, actual.get(peer.wg), clock.now()))
+    return peers.map((peer) => {
+      const found = actual.get(peer.wg)
+      return peerStatus(fleet, peer, found, paths.status(peer.id, found, isReachable(found, clock.now())))
+    })
   }
 
   async #read(): Promise<Map<string, ActualPeer>> {

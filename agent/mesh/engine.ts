@@ -5,19 +5,20 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
+import type { EndpointsSignal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
-import type { NodeId } from '../../protocol/ids.ts'
+import type { Cidr, NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
 import { Announcer } from './announcer.ts'
-import { emptyCache, formatCache, parseCache } from './cache.ts'
+import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
 import { ownEndpoints } from './endpoints.ts'
 import { Enforcement } from './enforcement.ts'
-import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
+import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
 import { MeshInterface } from './interface.ts'
@@ -26,8 +27,10 @@ import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import type { MtuProbe } from './mtu-probe.ts'
 import { PathMtu } from './path-mtu.ts'
-import { PeerPaths } from './peer-paths.ts'
+import { NetworkWatch } from './paths/network-watch.ts'
+import { PathEngine } from './paths/path-engine.ts'
 import { describeRefused } from './refused-peers.ts'
+import { noRelay } from './relay-paths.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
 import { innerMtuTo } from './underlay-mtu.ts'
@@ -46,10 +49,11 @@ export class MeshEngine {
   readonly #devicePeers: DevicePeers
   readonly #signals: Signals
   readonly #announcer: Announcer
-  readonly #paths: PeerPaths
+  readonly #paths: PathEngine
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   #map = new MeshMap()
+  #approved: readonly Cidr[] = []
   #accepted: Acceptance = { peers: new Map(), refused: [] }
   /** Why some peers are not on the interface; undefined if all are. */
   #leftOut: string | undefined
@@ -59,6 +63,7 @@ export class MeshEngine {
   #mtuProbe: MtuProbe | undefined
   #mtu: PathMtu | undefined
   #tick: Timer | undefined
+  #watch: NetworkWatch | undefined
   #started = false
   #stopped = false
 
@@ -91,13 +96,23 @@ export class MeshEngine {
     this.#save = new DelayedSave(clock, () => this.#saveCache())
     this.#enforcement = new Enforcement({ ...options, offered: options.routes ?? NO_OFFERS })
     const tunnelled = () => ranges(fleet.ipv4Range, ipv6Range, ...this.#enforcement.networks)
-    this.#paths = new PeerPaths({
-      self: self.id,
-      clock,
-      get fleet() {
-        return tunnelled()
+    this.#paths = new PathEngine({
+      fleet: {
+        id: fleet.id,
+        get ranges() {
+          return tunnelled()
+        },
       },
+      self: self.id,
+      sealingKey: self.sealing.privateKey,
+      relay: options.relay ?? noRelay,
+      openPort: options.openPort,
+      clock,
+      log,
+      apply: () => void this.#apply.request(),
+      announce: (peer) => this.#announce(peer),
     })
+    this.#paths.useStun({ own: options.stun ?? [] })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#apply = new SerialTask(
       clock,
@@ -126,15 +141,18 @@ export class MeshEngine {
     const text = loadCache()
     const cache = text === undefined ? emptyCache() : parseCache(text)
     if (cache === undefined) log.warn('the cached mesh map cannot be read; the gateway will send it anew')
-    const { map, known } = cache ?? emptyCache()
+    const { map, known, approved } = cache ?? emptyCache()
     this.#map = map
-    this.#paths.restore(known)
-    this.#accept()
+    this.#approved = approved
+    this.#accept(known)
     await this.#locate()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
     this.#started = true
+    await this.#paths.start()
+    this.#announce()
+    this.#watchNetwork()
     await this.#apply.request()
     return origin
   }
@@ -159,19 +177,34 @@ export class MeshEngine {
     return result
   }
 
+  /** Networks behind this node that its owner has approved. */
+  approve(networks: readonly Cidr[]): void {
+    this.#approved = networks
+    this.#save.soon()
+    void this.#apply.request()
+  }
+
   /** Never throws: whoever can send a signal must not be able to stop the agent. */
   async onSignal(from: NodeId, sealed: string): Promise<void> {
     const sender = this.#accepted.peers.get(from)
     const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
     if (sender === undefined || signal === undefined || !this.#accepted.peers.has(from)) return
-    const { moved, worthTrying } = this.#paths.hear(from, signal)
+    switch (signal.kind) {
+      case 'endpoints':
+        return this.#onEndpoints(sender, signal)
+    }
+  }
+
+  #onEndpoints(sender: MeshPeer, signal: EndpointsSignal): void {
+    const { moved, worthTrying } = this.#paths.hear(sender.id, signal)
     if (moved) this.#save.soon()
     if (worthTrying) void this.#apply.request()
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
   }
 
   /** The session is up: every peer is told where this node is, and asked the same. */
-  onConnected(): void {
+  onConnected({ stun }: MeshSettings): void {
+    this.#paths.useStun({ gateway: stun })
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
   }
@@ -199,6 +232,8 @@ export class MeshEngine {
     this.#stopped = true
     this.#announcer.disconnect()
     this.#tick?.cancel()
+    this.#watch?.stop()
+    await this.#paths.stop()
     await this.#apply.stop()
     this.#mtuProbe?.close()
     this.#save.close()
@@ -213,10 +248,10 @@ export class MeshEngine {
   }
 
   /** The map has changed. */
-  #accept(): void {
+  #accept(known?: ReadonlyMap<NodeId, Known>): void {
     const { fleet, self } = this.#options
     this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
-    this.#paths.forgetAllBut(this.#accepted.peers)
+    this.#paths.setPeers(this.#accepted.peers, known)
     this.#signals.forgetAllBut(this.#accepted.peers)
     this.#options.names?.follow(this.#peers())
   }
@@ -257,7 +292,7 @@ export class MeshEngine {
     const { peers, refused: unenforced } = await this.#enforcement.admit({
       rules: this.#map.rules,
       peers: this.#peers(),
-      approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
+      approved: this.#approved,
     })
     await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
     const { reachable, learned, refused, reached } = await this.#devicePeers.follow(peers, this.#enforcement)
@@ -285,7 +320,7 @@ export class MeshEngine {
     if (this.#stopped) return
     const { clock } = this.#options
     this.#tick?.cancel()
-    const wait = this.#paths.isSearching() ? SEARCH_TICK_MS : IDLE_TICK_MS
+    const wait = this.#paths.isUnsettled() ? SEARCH_TICK_MS : IDLE_TICK_MS
     this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
   }
 
@@ -300,16 +335,34 @@ export class MeshEngine {
         fleet: this.#fleetRanges,
         configured: publicEndpoint,
       })
-      this.#paths.relocate(local)
-      if (this.#announcer.relocate(own)) this.#announcer.announce(this.#peers(), { reply: false })
+      this.#paths.relocate(local, own)
+      this.#announce()
     } catch (error) {
       log.warn('the addresses of this machine cannot be read', { problem: String(error) })
     }
   }
 
+  /** To this peer, or to all if there is anything new to tell. */
+  #announce(peer?: NodeId): void {
+    const isNew = this.#announcer.relocate(this.#paths.place)
+    const one = peer === undefined ? undefined : this.#accepted.peers.get(peer)
+    if (isNew) this.#announcer.announce(this.#peers(), { reply: false })
+    else if (one !== undefined) this.#announcer.announce([one], { reply: false })
+  }
+
+  #watchNetwork(): void {
+    const { clock, networkState: look } = this.#options
+    if (look === undefined) return
+    const onChange = (what: 'addresses' | 'slept') =>
+      what === 'slept' ? this.#paths.moved() : void this.#locate().then(() => this.#apply.request())
+    this.#watch = new NetworkWatch({ clock, look, onChange })
+  }
+
   #saveCache(): void {
     try {
-      this.#options.saveCache(formatCache({ map: this.#map, known: this.#paths.known }))
+      this.#options.saveCache(
+        formatCache({ map: this.#map, known: this.#paths.known, approved: this.#approved }),
+      )
     } catch (error) {
       this.#options.log.warn('the mesh map could not be cached', { problem: String(error) })
     }

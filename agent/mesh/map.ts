@@ -31,6 +31,8 @@ export class MeshMap {
   #rules: MeshRules = null
   /** The parts of a snapshot that have come so far. Until the last one the old map stays in force. */
   #snapshot: Snapshot | undefined
+  /** The parts of one delta that have come so far: it takes effect as a whole. */
+  #parts: MeshChanges[] = []
 
   /** Undefined until the first snapshot. */
   get position(): MeshPosition | undefined {
@@ -51,8 +53,11 @@ export class MeshMap {
     if (from === undefined) return this.#foldSnapshot(changes)
     if (this.#position?.epoch !== epoch) return 'gap'
     if (this.#position.seq !== from) return to <= this.#position.seq ? 'duplicate' : 'gap'
+    const parts = this.#parts.filter((part) => part.epoch === epoch && part.from === from && part.to === to)
+    this.#parts = changes.more === undefined ? [] : [...parts, changes]
+    if (changes.more !== undefined) return 'applied'
     const peers = new Map(this.#peers)
-    change(peers, changes)
+    for (const part of [...parts, changes]) change(peers, part)
     this.#peers = peers
     if (changes.rules !== undefined) this.#rules = changes.rules
     this.#position = { epoch, seq: to }

@@ -8,7 +8,7 @@ import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { FakeWireGuard } from './fake-wireguard.ts'
-import { FLEET, newSeed, selfOf, testNode } from './mesh-node.ts'
+import { FLEET, newSeed, SETTINGS, selfOf, testNode } from './mesh-node.ts'
 
 const HERE = '198.18.0.1:51820'
 const THERE = Endpoint.parse('198.18.0.2:51820')
@@ -41,7 +41,16 @@ async function otherNode(number: number) {
     signal: (to: MeshPeer, content: Partial<Signal>, change: { from?: NodeId; to?: NodeId } = {}) =>
       sealSignal(
         to.seal,
-        { endpoints: [THERE], reply: false, at: 1_000, ...content },
+        {
+          kind: 'endpoints',
+          endpoints: [THERE],
+          mapped: [],
+          nat: 'unknown',
+          probes: false,
+          reply: false,
+          at: 1_000,
+          ...content,
+        },
         { ...route, to: to.id, ...change },
         self.sealing.privateKey,
       ),
@@ -206,7 +215,7 @@ describe('peers that take what is not theirs', () => {
     const [two, three] = [await otherNode(2), await otherNode(3)]
     const thief = { ...three.entry, ip4: two.entry.ip4 }
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry, thief] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect([...wireguard.peers.keys()]).toEqual([two.key]))
     await settled(async () =>
       expect((await mesh.status()).lastError).toBe(
@@ -329,7 +338,7 @@ describe('signals', () => {
     const others = await Promise.all(Array.from({ length: 100 }, (_, n) => otherNode(n + 2)))
     mesh.applyChanges({ epoch: 'e', to: 1, put: others.map((other) => other.entry) })
     expect(batches).toEqual([])
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches.flat()).toHaveLength(100))
     expect(batches.every((batch) => batch.length <= MAX_SIGNALS_PER_FRAME)).toBe(true)
     for (const { to, sealed } of batches.flat()) {
@@ -342,7 +351,7 @@ describe('signals', () => {
     const { engine: mesh, entry, batches, settled } = await engine()
     const [two, three] = [await otherNode(2), await otherNode(3)]
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches).toHaveLength(1))
     await mesh.onSignal(two.entry.id, await two.signal(entry, { reply: true }))
     await settled(() => expect(batches).toHaveLength(2))
@@ -365,7 +374,7 @@ describe('signals', () => {
     const [two, three] = [await otherNode(2), await otherNode(3)]
     const broken = { ...two.entry, seal: SealingKey.parse('A'.repeat(43)) }
     mesh.applyChanges({ epoch: 'e', to: 1, put: [broken, three.entry] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches.flat().map(({ to }) => to)).toEqual([three.entry.id]))
   })
 
@@ -373,7 +382,7 @@ describe('signals', () => {
     const { engine: mesh, entry, wireguard, clock, batches, settled } = await engine()
     const two = await otherNode(2)
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches).toHaveLength(1))
     wireguard.addresses = [{ ifname: 'eth0', addr_info: [{ local: '198.18.0.9', prefixlen: 24 }] }]
     clock.advance(10_000)

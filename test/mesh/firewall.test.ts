@@ -39,7 +39,7 @@ class FakeNft implements Commands {
     this.fail = false
     this.scripts.push(Buffer.from(input ?? []).toString())
     if (fails) throw new CommandError('nft', 'failed', { status: 'status 1', stderr: 'Error: No such file' })
-    this.tables = 'table inet claw_claw0\n'
+    this.tables = 'table inet claw_claw0_rules\n'
     return new Uint8Array()
   }
 
@@ -60,15 +60,15 @@ describe('the table', () => {
     await wall.follow(plan)
     expect(nft.scripts).toHaveLength(1)
     expect(nft.scripts[0]).toMatch(
-      /^table inet claw_claw0 \{\}\ndelete table inet claw_claw0\ntable inet claw_claw0 \{/,
+      /^table inet claw_claw0_rules \{\}\ndelete table inet claw_claw0_rules\ntable inet claw_claw0_rules \{/,
     )
     await wall.follow({ ...plan, peers: [{ addresses: ['10.100.0.8', 'fd00::8'], class: 8 }] })
     expect(nft.scripts[1]).toBe(
       [
-        'delete element inet claw_claw0 sources4 { 10.100.0.7 : goto class_7 }',
-        'delete element inet claw_claw0 sources6 { fd00::7 : goto class_7 }',
-        'add element inet claw_claw0 sources4 { 10.100.0.8 : goto class_8 }',
-        'add element inet claw_claw0 sources6 { fd00::8 : goto class_8 }',
+        'delete element inet claw_claw0_rules sources4 { 10.100.0.7 : goto class_7 }',
+        'delete element inet claw_claw0_rules sources6 { fd00::7 : goto class_7 }',
+        'add element inet claw_claw0_rules sources4 { 10.100.0.8 : goto class_8 }',
+        'add element inet claw_claw0_rules sources6 { fd00::8 : goto class_8 }',
         '',
       ].join('\n'),
     )
@@ -79,7 +79,7 @@ describe('the table', () => {
   test('comes back when somebody has taken it away, and whole when an element does not fit', async () => {
     const { nft, clock, firewall: wall } = firewall()
     await wall.follow(plan)
-    nft.tables = 'table inet claw_claw01\ntable ip claw_claw0\n'
+    nft.tables = 'table inet claw_claw0_rules1\ntable ip claw_claw0_rules\n'
     clock.advance(5_000)
     await wall.follow(plan)
     expect(nft.scripts).toHaveLength(2)
@@ -105,7 +105,7 @@ describe('the table', () => {
     expect(nft.scripts).toEqual([])
     await wall.follow(plan)
     await wall.remove()
-    expect(nft.scripts[1]).toContain('delete table inet claw_claw0')
+    expect(nft.scripts[1]).toContain('delete table inet claw_claw0_rules')
   })
 
   test('knows a peer of a class without rules by no element, and names no network that is not served', () => {

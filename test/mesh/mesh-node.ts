@@ -16,6 +16,9 @@ import type { MeshPeer } from '../../protocol/mesh.ts'
 export const FLEET = FleetId.parse(toBase32(new Uint8Array(16).fill(42)))
 export const IPV4_RANGE = '10.100.0.0/16'
 
+/** As the gateway says them. */
+export const SETTINGS = { stun: [], relays: [], leaseMs: 60_000 }
+
 export const nodeId = (n: number): NodeId =>
   NodeId.parse(toBase32(new Uint8Array(16).fill(n & 255).fill(n >> 8, 8)))
 
@@ -109,7 +112,7 @@ export type TestNode = Awaited<ReturnType<typeof testNode>>
 /** The gateway's part: each node is told of all others, and signals go where they are addressed. */
 export function connect(nodes: readonly TestNode[], seq = 1): void {
   for (const node of nodes) {
-    node.engine.onConnected()
+    node.engine.onConnected(SETTINGS)
     const put = nodes.filter((other) => other !== node).map(({ entry }) => entry)
     node.engine.applyChanges({ epoch: 'test', to: seq, put })
   }

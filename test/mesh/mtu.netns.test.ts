@@ -42,7 +42,7 @@ describe.skipIf(!canMakeNamespaces)('the size of packets (needs root and /dev/ne
       seed,
       stateDirectory: directory,
       iface,
-      cache: formatCache({ map, known }),
+      cache: formatCache({ map, known, approved: [] }),
     }
     const child = on.spawn(process.execPath, [AGENT_PROCESS], { stdio: ['pipe', 'pipe', 'inherit'] })
     child.stdin?.end(JSON.stringify(input))

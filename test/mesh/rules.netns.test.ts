@@ -7,7 +7,7 @@ import { base64UrlToBase64 } from '../../crypto/bytes.ts'
 import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { MeshChanges, MeshRule } from '../../protocol/mesh.ts'
 import { canMakeNamespaces, type Host, Lan, uniqueInterface } from '../support/netns.ts'
-import { carrySignals, FLEET, IPV4_RANGE, newSeed, type TestNode, testNode } from './mesh-node.ts'
+import { carrySignals, FLEET, IPV4_RANGE, newSeed, SETTINGS, type TestNode, testNode } from './mesh-node.ts'
 import { answers, ping, serve, stream } from './traffic.ts'
 
 const soon = { timeout: 20_000, interval: 50 }
@@ -41,8 +41,8 @@ describe.skipIf(!canMakeNamespaces)('rules on the receiver (needs root and /dev/
     await b.exec('nft', 'add table inet foreign { chain input { type filter hook input priority 0; }; }')
     tell(one, { put: [{ ...two.entry, class: 0 }], rules: null })
     tell(two, { put: [{ ...one.entry, class: 7 }], rules: null })
-    one.engine.onConnected()
-    two.engine.onConnected()
+    one.engine.onConnected(SETTINGS)
+    two.engine.onConnected(SETTINGS)
     for (const port of [7001, 7002, 7005]) await serve(b, port)
     await serve(a, 7001)
     await vi.waitFor(async () => {
@@ -63,10 +63,10 @@ describe.skipIf(!canMakeNamespaces)('rules on the receiver (needs root and /dev/
     node.engine.applyChanges({ epoch: 'test', ...from, to: ++seq, ...changes })
   }
 
-  const table = () => b.exec('nft', 'list', 'table', 'inet', `claw_${two.iface}`)
+  const table = () => b.exec('nft', 'list', 'table', 'inet', `claw_${two.iface}_rules`)
   /** When the rules are in force at node 2. */
   async function decree(rules: readonly MeshRule[] | null): Promise<void> {
-    const look = () => b.exec('nft', '-s', 'list', 'table', 'inet', `claw_${two.iface}`)
+    const look = () => b.exec('nft', '-s', 'list', 'table', 'inet', `claw_${two.iface}_rules`)
     const before = await look()
     if (rules === null && !before.includes('chain output')) return
     tell(two, { rules: rules === null ? null : [...rules] })
@@ -145,7 +145,7 @@ describe.skipIf(!canMakeNamespaces)('rules on the receiver (needs root and /dev/
   })
 
   test('a table that somebody has flushed comes back, and the others are left alone', async () => {
-    await b.exec('nft', 'delete', 'table', 'inet', `claw_${two.iface}`)
+    await b.exec('nft', 'delete', 'table', 'inet', `claw_${two.iface}_rules`)
     await vi.waitFor(async () => expect(await table()).toContain('chain judge'), soon)
     expect(await ports(two.entry.ip4)).toEqual([true, false, false])
     expect(await b.exec('nft', 'list', 'tables')).toContain('table inet foreign')
