@@ -1,6 +1,7 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
+import { ENFORCEMENT } from './mutations-of-enforcement.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
@@ -925,6 +926,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBEDDED,
   ...ROLES,
   ...ANSWERS,
+  ...ENFORCEMENT,
   ...NAMES_OF_THE_MESH,
   ...NODE_SECRETS,
   ...OWNER_SECRETS,
