@@ -12,6 +12,7 @@ import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
 import type { MeshSettings } from './mesh/engine-options.ts'
+import type { RelayClient } from './mesh/relay/relay-client.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
@@ -40,6 +41,8 @@ const DONE = { held: 'taken away', rising: 'brought back' } as const
 interface Options {
   readonly clock: Clock
   readonly log: Log
+  /** Undefined if this node uses none. */
+  readonly relay?: Pick<RelayClient, 'use' | 'stop'> | undefined
   /** Is given where the engine's signals go. An engine that was stopped is followed by another. */
   readonly createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine
 }
@@ -92,6 +95,7 @@ export class MeshRuntime {
   connected(send: Send, settings: MeshSettings): void {
     this.#send = send
     this.#settings = settings
+    this.#options.relay?.use(settings.relays)
     this.#resyncing = false
     if (this.#state === 'up') this.#engine.onConnected(settings)
     else if (this.#state === 'held') this.#become('rising', () => this.#raise())
@@ -123,6 +127,7 @@ export class MeshRuntime {
   hold(): void {
     if (this.#state === 'held') return
     this.disconnected()
+    this.#options.relay?.use([])
     this.#become('held', () => this.#engine.stop({ keepInterface: false }))
   }
 
@@ -132,6 +137,7 @@ export class MeshRuntime {
     this.disconnected()
     this.#retry?.cancel()
     await this.#turn
+    await this.#options.relay?.stop()
     await this.#engine.stop({ keepInterface: false })
   }
 

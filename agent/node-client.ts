@@ -5,7 +5,7 @@ import { utf8 } from '../crypto/bytes.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { IdentityRotateReply } from '../protocol/http.ts'
+import { IdentityRotateReply, RelayGrantReply } from '../protocol/http.ts'
 import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
 import type { WorkloadName } from '../protocol/secret-policy.ts'
@@ -47,6 +47,7 @@ interface PostOptions {
 
 const NOTHING = new Uint8Array()
 const SECRETS_PATH = '/v1/node/secrets'
+const RELAY_GRANT_PATH = '/v1/node/relay-grant'
 const IDENTITY_PATH = '/v1/node/identity'
 
 export class NodeClient {
@@ -93,6 +94,14 @@ export class NodeClient {
   /** Headers for a session upgrade, and the `jti` that names the session from then on. */
   upgradeProof(path: string): Promise<Proof> {
     return this.#prove(this.#options.keys.identity, 'GET', path, NOTHING, this.#options.clock.now())
+  }
+
+  /** What this node is allowed at that relay, with those of the peers that it may talk to. */
+  async relayGrant(relay: string, peers: readonly NodeId[]): Promise<RelayGrantReply> {
+    const { answer } = await sendSigned(this.#options.clock, (now) =>
+      this.#post(RELAY_GRANT_PATH, { relay, peers }, now),
+    )
+    return parseAnswer(RelayGrantReply, answer)
   }
 
   /** Asks the gateway to know this node by its next key. @param signer whose proof it shall be: the key in force, or the next one itself. */

@@ -1,4 +1,5 @@
 /** The running agent: its session with the gateway, and what feeds on it. Each part works on when another is away. */
+import type { Settings } from '../protocol/frames.ts'
 import type { Ipv4, SecretName } from '../protocol/ids.ts'
 import { AuditWitness, type WitnessStatus } from './audit-witness.ts'
 import type { Clock } from './clock.ts'
@@ -146,7 +147,7 @@ export class RunningAgent {
   }
 
   /** The interface is made anew with it. */
-  async #takeAddress(ip4: Ipv4, ip4Range: string | undefined, settings: MeshSettings): Promise<void> {
+  async #takeAddress(ip4: Ipv4, ip4Range: string | undefined, settings: Settings): Promise<void> {
     const { node, log, mesh, config } = this.#options
     const iface = mesh && config.interface
     try {

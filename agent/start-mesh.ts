@@ -17,6 +17,9 @@ import { bootId } from './mesh/interface-record.ts'
 import { openMtuProbe } from './mesh/mtu-probe.ts'
 import { systemAddresses } from './mesh/paths/network-watch.ts'
 import { SharedPort } from './mesh/paths/shared-port.ts'
+import { removeLeftRules } from './mesh/relay/loopback.ts'
+import { createNodeRelay } from './mesh/relay/node-relay.ts'
+import type { RelayPaths } from './mesh/relay-paths.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import type { OutgoingSignal } from './session/signal-outbox.ts'
 
@@ -39,16 +42,20 @@ interface Options {
 
 /** @throws UserError if there can be no interface here. */
 export async function startMesh(options: Options): Promise<MeshRuntime> {
-  const { clock, log } = options
+  const { node, clock, log, config } = options
+  const { interface: iface, listenPort } = config
+  const relay = createNodeRelay({ node, clock, log, commands: systemCommands, iface, listenPort })
+  await removeLeftRules(systemCommands, iface)
   const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
-    createEngine(options, sendSignals)
-  const runtime = new MeshRuntime({ clock, log, createEngine: createWithSignals })
+    createEngine(options, relay, sendSignals)
+  const runtime = new MeshRuntime({ clock, log, relay, createEngine: createWithSignals })
   await runtime.start()
   return runtime
 }
 
 function createEngine(
   { node, clock, log, config }: Options,
+  relay: RelayPaths,
   sendSignals: (signals: OutgoingSignal[]) => void,
 ): MeshEngine {
   const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
@@ -74,6 +81,7 @@ function createEngine(
       masquerade: config.routesMasquerade,
       note: fileNote(join(directory, `forwarding-${iface}.json`)),
     },
+    relay,
     names: createNames({ node, clock, log, config }),
     clock,
     log,

@@ -1,7 +1,8 @@
-/** `npm run bench -- [fleet|secrets|audit] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--entries N] [--json]` */
+/** `npm run bench -- [fleet|secrets|audit|relay] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--entries N] [--json]` */
 import { parseArgs } from 'node:util'
 import { benchAudit } from './audit.ts'
 import { benchFleet } from './fleet.ts'
+import { benchRelay } from './relay.ts'
 import { type Figure, printReport } from './report.ts'
 import { benchSecrets } from './secrets.ts'
 
@@ -41,6 +42,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     run: () => benchFleet({ nodes, meshNodes, idleSeconds }, log),
   },
   secrets: { title: `secrets, ${nodes} nodes`, run: () => benchSecrets(nodes, log) },
+  relay: {
+    title: 'WireGuard directly and by the relay, two machines as network namespaces',
+    run: () => benchRelay(log),
+  },
   audit: { title: `the audit trail, ${entries} entries`, run: () => benchAudit(entries, log) },
 }
 

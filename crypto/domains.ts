@@ -22,6 +22,8 @@ export const DOMAIN = {
   answer: 'claw-answer v1',
   /** Gateway's statement of the key by which its audit trail is signed. */
   auditKey: 'claw-audit-key v1',
+  /** Gateway's signature over what it allows a node at a relay. */
+  relayGrant: 'claw-relay-grant v1',
   /** Gateway's signature over its next key. */
   successor: 'claw-successor v1',
 } as const

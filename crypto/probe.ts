@@ -16,6 +16,7 @@ import { concat, fromBase64Url, fromUtf8, lengthPrefixed, randomBytes, toBase64U
 import { DOMAIN } from './domains.ts'
 import type { importSealingKey } from './hpke.ts'
 import { SecretBytes } from './secret-bytes.ts'
+import { agreeX25519, importX25519Public } from './x25519.ts'
 
 type PrivateKey = Awaited<ReturnType<typeof importSealingKey>>
 
@@ -66,15 +67,10 @@ export async function probeKeys(
   if (raw === undefined) return undefined
   let shared: Uint8Array
   try {
-    const imported = await crypto.subtle.importKey('raw', new Uint8Array(raw), { name: 'X25519' }, true, [])
-    // The two runtimes' types disagree on the name of this field; the runtimes do not.
-    const agreement = { name: 'X25519', public: imported } as never
-    shared = new Uint8Array(await crypto.subtle.deriveBits(agreement, privateKey.key, 256))
+    shared = await agreeX25519(privateKey.key, await importX25519Public(raw))
   } catch {
     return undefined
   }
-  // A key of low order agrees on zero with everybody (RFC 7748, section 6.1).
-  if (shared.every((byte) => byte === 0)) return undefined
   const secret = extract(sha256, shared)
   shared.fill(0)
   const key = (from: NodeId, to: NodeId) =>

@@ -11,6 +11,7 @@ import { GatewayKey } from '../protocol/ids.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import { StunServers } from '../protocol/stun-servers.ts'
 import type { Env } from './env.ts'
+import { parseRelays, type Relays } from './relays.ts'
 
 export interface Config {
   readonly fleetName: string
@@ -27,6 +28,7 @@ export interface Config {
   readonly adminTokenHash: string
   /** STUN servers that nodes are told of; none if the owner has named none. */
   readonly stun: readonly string[]
+  readonly relays: Relays
 }
 
 /** Names of the settings that are absent or wrong, never their values. */
@@ -46,7 +48,15 @@ const SigningKey = z.object({
   d: z.string(),
 })
 const HASH = /^[A-Za-z0-9_-]{43}$/
-const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'KEY_REWRAP', 'DB', 'CIPHERTEXTS'] as const
+const BINDINGS = [
+  'FLEET',
+  'SESSION_SHARD',
+  'RELAY_SHARD',
+  'AUDIT_LOG',
+  'KEY_REWRAP',
+  'DB',
+  'CIPHERTEXTS',
+] as const
 const MAX_SHARDS = 999
 
 const cache = new WeakMap<object, Promise<Config>>()
@@ -82,6 +92,7 @@ async function parse(env: Env): Promise<Config> {
   const tlsSpki = words(env.GATEWAY_TLS_SPKI)
   if (!tlsSpki.every((hash) => HASH.test(hash))) wrong.push('GATEWAY_TLS_SPKI')
   const stun = check('STUN_SERVERS', StunServers.safeParse(words(env.STUN_SERVERS)).data)
+  const relays = check('RELAYS', parseRelays(env.RELAYS))
   const adminTokenHash = check(
     'ADMIN_TOKEN_HASH',
     /^[0-9a-f]{64}$/.test(env.ADMIN_TOKEN_HASH ?? '') ? env.ADMIN_TOKEN_HASH : undefined,
@@ -95,6 +106,7 @@ async function parse(env: Env): Promise<Config> {
     !signing ||
     !adminTokenHash ||
     !stun ||
+    !relays ||
     wrong.length > 0
   ) {
     throw new ConfigError(wrong)
@@ -111,6 +123,7 @@ async function parse(env: Env): Promise<Config> {
     tlsSpki: new Set(tlsSpki),
     adminTokenHash,
     stun,
+    relays,
   }
 }
 

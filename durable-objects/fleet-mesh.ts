@@ -62,11 +62,13 @@ export class FleetMesh {
       return { position, audience, sees: null, frames: [], snapshot: false }
     }
     this.#fanout.listens(this.#shardOf(row.id), audience)
-    return this.log.since(row.id, audience, at)
+    return this.log.since(row, at)
   }
 
   changesSince(id: NodeId, at: MeshPosition | undefined): MeshUpdate {
-    return this.log.since(id, this.#row(id)?.class ?? 0, at)
+    const row = this.#row(id)
+    if (row === undefined) throw new Error('a node that follows the mesh is not in the registry')
+    return this.log.since(row, at)
   }
 
   /** Null: all, since there is no policy. */
@@ -120,8 +122,10 @@ export class FleetMesh {
     const policy = this.policies.current
     const row = this.#row(id)
     if (policy === undefined || row === undefined || row.removed_at !== null) return
-    const audience = this.classes.of(policy.bound.membershipOf(policyNodeOf(row)), this.log.head + 1)
-    if (audience !== row.class) this.#sql.run('UPDATE nodes SET class = ? WHERE id = ?', audience, id)
+    const since = this.log.head + 1
+    const audience = this.classes.of(policy.bound.membershipOf(policyNodeOf(row)), since)
+    if (audience !== row.class)
+      this.#sql.run('UPDATE nodes SET class = ?, class_since = ? WHERE id = ?', audience, since, id)
   }
 
   #takeUpMoves(): void {

@@ -198,7 +198,7 @@ export class FleetPolicy {
     const touched = new Set<number>()
     for (const { row, audience } of placed) {
       if (audience === row.class) continue
-      this.#sql.run('UPDATE nodes SET class = ? WHERE id = ?', audience, row.id)
+      this.#sql.run('UPDATE nodes SET class = ?, class_since = ? WHERE id = ?', audience, seq, row.id)
       const was = row.class ?? 0
       if (!isMember(row) || was === audience) continue
       log.record(row.id, was)

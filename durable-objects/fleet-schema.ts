@@ -70,8 +70,9 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
       -- Nodes of which the policy says the same: the selectors that hold for them. A number never comes to mean another class.
       CREATE TABLE mesh_classes (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, members TEXT NOT NULL UNIQUE);
 
-      -- Null before the first policy.
+      -- The node's class, null before the first policy, and the place in the log from which it has been of that.
       ALTER TABLE nodes ADD COLUMN class INTEGER;
+      ALTER TABLE nodes ADD COLUMN class_since INTEGER;
       CREATE INDEX nodes_by_class ON nodes (class) WHERE class IS NOT NULL AND mesh = 1;
 
       -- The node's class before the change, null if it was not in the map. Of older entries the worst is assumed: that peers must forget it.
@@ -115,4 +116,5 @@ export interface NodeRow extends Record<string, string | number | null> {
   offers: string
   /** JSON. */
   approved_routes: string
+  class_since: number | null
 }

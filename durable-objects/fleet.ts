@@ -289,6 +289,16 @@ export class Fleet extends DurableObject<Env> {
     return ok(identity)
   }
 
+  /** Whether the two may hear of each other and exchange packets. */
+  mayTalk(a: NodeId, b: NodeId): boolean {
+    return a !== b && this.#isInMesh(a) && this.#isInMesh(b)
+  }
+
+  /** Those of the peers that the node may talk to, in their order. */
+  relayable(node: NodeId, peers: readonly NodeId[]): NodeId[] {
+    return peers.filter((peer) => this.mayTalk(node, peer))
+  }
+
   /** A session begins: what the node must know of the mesh. Writes a row only if the node is not as it was. */
   async register(registration: Registration): Promise<MeshUpdate | undefined> {
     const row = this.#row(registration.node)
@@ -447,6 +457,11 @@ export class Fleet extends DurableObject<Env> {
       if (this.nodeByName(NodeName.parse(name)) === undefined) return NodeName.parse(name)
     }
     throw new Error('a name that ends in the whole node id is taken')
+  }
+
+  #isInMesh(id: NodeId): boolean {
+    const row = this.#row(id)
+    return row !== undefined && row.mesh === 1 && row.removed_at === null && row.quarantine === null
   }
 
   #row(id: NodeId): NodeRow | undefined {

@@ -110,8 +110,9 @@ export class MeshLog {
   }
 
   /** From the place a node has to the newest of its class: a delta where the log reaches back that far, else a snapshot. */
-  since(node: NodeId, audience: number, at: MeshPosition | undefined): MeshUpdate {
-    const listener = at?.epoch === this.#epoch ? this.#listenerAt(node, audience, at.seq) : undefined
+  since(row: NodeRow, at: MeshPosition | undefined): MeshUpdate {
+    const audience = row.class ?? 0
+    const listener = at?.epoch === this.#epoch ? this.#listenerAt(row, at.seq) : undefined
     return (listener && this.from(listener, audience)) ?? this.#whole(audience)
   }
 
@@ -129,19 +130,21 @@ export class MeshLog {
   }
 
   /** Of which class the node was there. Undefined if the log does not say any more. */
-  #listenerAt(node: NodeId, audience: number, seq: number): Listener | undefined {
+  #listenerAt({ id, class: audience, class_since: since }: NodeRow, seq: number): Listener | undefined {
     if (seq > this.#head) return undefined
-    if (seq === this.#head) return { audience, seq, through: seq }
+    const now = { audience: audience ?? 0, seq, through: seq }
+    if (seq === this.#head) return now
     const oldest = this.#sql.first<{ seq: number | null }>('SELECT MIN(seq) AS seq FROM mesh_log')?.seq
     if (oldest === null || oldest === undefined || seq < oldest - 1) return undefined
-    if (this.#view.now.version === 0) return { audience, seq, through: seq }
+    // Not to look through the log for each of a herd that comes back as it was.
+    if (since === null || seq >= since) return now
     // A place from before it came into the map is that of the class it came into.
     const own = this.#sql.first<{ was: number }>(
       'SELECT was FROM mesh_log WHERE seq > ? AND node_id = ? AND was IS NOT NULL ORDER BY seq LIMIT 1',
       seq,
-      node,
+      id,
     )
-    return { audience: own?.was ?? audience, seq, through: seq }
+    return { ...now, audience: own?.was ?? now.audience }
   }
 
   #update(audience: number, seq: number, frames: readonly string[], snapshot: boolean): MeshUpdate {

@@ -3,7 +3,7 @@ import { fleetIpv6Prefix } from '../protocol/addresses.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import { Cidr, type FleetId, type NodeId, type NodeName } from '../protocol/ids.ts'
 import { MAX_NODE_ROUTES } from '../protocol/limits.ts'
-import { canonicalNetwork, isPrivateNetwork, overlap } from '../protocol/networks.ts'
+import { canonicalNetwork, isPrivateNetwork, networksOverlap } from '../protocol/networks.ts'
 import type { NodeRoutes, RouteChange } from '../protocol/node-routes.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { NodeRow } from './fleet-schema.ts'
@@ -46,9 +46,9 @@ export function changeRoutes(
     if (!isPrivateNetwork(network)) return err(refusal('E_ROUTE_NETWORK', network))
     if (!offered.includes(network) && !approved.includes(network))
       return err(refusal('E_ROUTE_NOT_OFFERED', network))
-    if ([fleet.ipv4Range, fleetIpv6Prefix(fleet.id)].some((range) => overlap(range, network)))
+    if ([fleet.ipv4Range, fleetIpv6Prefix(fleet.id)].some((range) => networksOverlap(range, network)))
       return err(refusal('E_ROUTE_OVERLAP', `${network} overlaps the fleet's own range`))
-    const holder = others.find((other) => overlap(other.network, network))
+    const holder = others.find((other) => networksOverlap(other.network, network))
     if (holder !== undefined)
       return err(refusal('E_ROUTE_OVERLAP', `${network} overlaps ${holder.network} behind ${holder.name}`))
   }

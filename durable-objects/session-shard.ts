@@ -6,6 +6,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import { sessionTranscript, signAsGateway } from '../crypto/gateway-proof.ts'
+import type { ProvenRequest } from '../crypto/request-proof.ts'
 import type { ErrorCode, Refusal } from '../protocol/errors.ts'
 import {
   CLOSE,
@@ -34,15 +35,15 @@ import { closeQuietly, sendError, sendFrame } from './close.ts'
 import { readConfig } from './config.ts'
 import { count, readCounters } from './counters.ts'
 import type { Env } from './env.ts'
-import type { Fleet, NodeRecord } from './fleet.ts'
+import type { Fleet } from './fleet.ts'
 import type { MeshPlacesNow } from './fleet-mesh.ts'
 import { readFrame } from './frame-reader.ts'
 import { audienceOf, isBehind, MeshDelivery, type MeshReceipt } from './mesh-delivery.ts'
 import type { MeshPublication } from './mesh-fanout.ts'
-import { NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
+import { type Authenticated, NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
 import { problemResponse } from './problem.ts'
-import type { ProofId, ProvenRequest } from './proof.ts'
 import { sawOurCertificate } from './registration.ts'
+import { relaysFor } from './relays.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
 import { type Presence, SESSION_MIGRATIONS, Sessions } from './sessions.ts'
 import { Sql } from './sql.ts'
@@ -52,6 +53,8 @@ export class SessionShard extends DurableObject<Env> {
   readonly #sessions: Sessions
   readonly #mesh: MeshDelivery
   readonly #registerTimers = new WeakMap<WebSocket, number>()
+  /** By which origin the node knows this gateway. Needed as long as the timer, which keeps it in memory. */
+  readonly #origins = new WeakMap<WebSocket, string>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -73,7 +76,7 @@ export class SessionShard extends DurableObject<Env> {
     jwt: string,
     request: ProvenRequest,
     use: ProofUse = 'once',
-  ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
+  ): Promise<Result<Authenticated, Refusal>> {
     const { origins } = await readConfig(this.env)
     return this.#authenticator.authenticate(jwt, request, origins, use)
   }
@@ -114,6 +117,7 @@ export class SessionShard extends DurableObject<Env> {
       server,
       setTimeout(() => this.#closeUnregistered(server), REGISTER_TIMEOUT_MS),
     )
+    this.#origins.set(server, authenticated.value.origin)
     count('session_upgrades')
     return new Response(null, { status: 101, webSocket: client })
   }
@@ -314,7 +318,7 @@ export class SessionShard extends DurableObject<Env> {
       heartbeatMs: HEARTBEAT_INTERVAL_MS,
       telemetryMs: TELEMETRY_INTERVAL_MS,
       stun: [...config.stun],
-      relays: [],
+      relays: relaysFor(config, this.#origins.get(socket)),
       leaseMs: MESH_LEASE_MS,
     }
     sendFrame(socket, {

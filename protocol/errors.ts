@@ -98,6 +98,13 @@ export const ERRORS = {
   E_SESSION_SUPERSEDED: { status: 409, title: 'A newer session of this node took over.' },
   E_LEASE_EXPIRED: { status: 408, title: 'No heartbeat came for too long.' },
 
+  // the relay
+  E_RELAY_UNKNOWN: { status: 404, title: 'This gateway has no relay at that address.' },
+  E_RELAY_PEER: { status: 403, title: 'None of these nodes may be talked to.' },
+  E_RELAY_GRANT: { status: 401, title: 'The grant is not one of this relay for this node; ask for another.' },
+  E_RELAY_GRANT_EXPIRED: { status: 401, title: 'The grant has ended; ask for another.' },
+  E_RELAY_FULL: { status: 503, title: 'The relay has no room for another socket; try again later.' },
+
   // nodes, secrets
   E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },
   E_ADDRESS_OUTSIDE: { status: 400, title: "The address is not within the fleet's IPv4 range." },

@@ -26,6 +26,8 @@ export const CLOSE = {
   intercepted: 4005,
   superseded: 4009,
   leaseExpired: 4010,
+  grantExpired: 4011,
+  stalled: 4012,
 } as const
 
 const Percent = z.number().min(0).max(100)

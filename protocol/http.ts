@@ -13,7 +13,7 @@ import {
   TokenId,
   WireGuardKey,
 } from './ids.ts'
-import { MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
+import { MAX_RELAY_GRANT_BYTES, MAX_RELAY_PEERS, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
 
 const Time = z.iso.datetime()
 
@@ -112,6 +112,22 @@ export const QuarantineBody = z.strictObject({ reason: z.string().min(1).max(256
 
 /** PUT /v1/nodes/NAME/ip */
 export const NodeIpBody = z.strictObject({ ip4: Ipv4 })
+/** POST /v1/node/relay-grant: what a node would like to be allowed at one of the relays it was told of. */
+export const RelayGrantBody = z.strictObject({
+  relay: z
+    .string()
+    .regex(/^wss:\/\/[^\s/]+$/)
+    .max(256),
+  peers: z.array(NodeId).min(1).max(MAX_RELAY_PEERS),
+})
+export const RelayGrantReply = z.object({
+  grant: z.string().max(MAX_RELAY_GRANT_BYTES),
+  /** Those of the peers that it names. */
+  peers: z.array(NodeId),
+  /** Unix ms, by the gateway's clock. */
+  until: z.int(),
+})
+export type RelayGrantReply = z.infer<typeof RelayGrantReply>
 
 /** POST /v1/node/identity, signed by the old key: a JWS by the new one, whose `jwk` header it is, over ROTATION_CLAIMS. */
 export const IdentityRotateBody = z.strictObject({ request: z.string().max(2048) })

@@ -6,7 +6,7 @@ import type { Cidr, NodeId, NodeName, Tags } from './ids.ts'
 import type { MeshRule } from './mesh.ts'
 import type { ReadPolicy } from './mesh-policy-read.ts'
 import type { Target } from './mesh-selector.ts'
-import { overlap } from './networks.ts'
+import { networksOverlap } from './networks.ts'
 import { type PortSet, portTexts, toMeshPorts, union } from './port-set.ts'
 
 /** What a policy can know a node by. */
@@ -21,7 +21,7 @@ export interface PolicyNode {
 export type Membership = ReadonlySet<string>
 
 /** What holds for every node. */
-export const ALL = '*'
+const ALL = '*'
 
 interface BoundDestination {
   readonly key: string
@@ -29,7 +29,7 @@ interface BoundDestination {
   readonly ports: PortSet
 }
 
-export interface BoundRule {
+interface BoundRule {
   readonly src: readonly string[]
   readonly dst: readonly BoundDestination[]
 }
@@ -93,7 +93,7 @@ function memberTests(policy: ReadPolicy, keyOf: (target: Target) => string): Mem
         return (node) => members.some((isMember) => isMember(node))
       }
       default:
-        return ({ routes }) => routes.some((route) => overlap(route, target.network))
+        return ({ routes }) => routes.some((route) => networksOverlap(route, target.network))
     }
   }
   const byKey = new Map<string, Target>(targets.map((target) => [keyOf(target), target]))

@@ -4,7 +4,7 @@ import type { PolicyProblem } from './mesh-policy.ts'
 import { type BoundPolicy, holdsFor, type Membership, type PolicyNode } from './mesh-policy-compile.ts'
 import type { Member, ReadPolicy, ReadTest } from './mesh-policy-read.ts'
 import type { Selector, Target } from './mesh-selector.ts'
-import { contains } from './networks.ts'
+import { isWithin } from './networks.ts'
 import { includes, NO_PORTS, type PortQuery, type PortSet, union } from './port-set.ts'
 
 /** Where a connection goes: to a node, or into a network behind whichever node routes to it. */
@@ -36,7 +36,7 @@ type Reached = BoundPolicy['rules'][number]['dst'][number]
 
 /** `*` is every node, and no network: what lies behind a node is only reached where it is named. */
 function reaches({ key, network }: Reached, to: Place): boolean {
-  if ('network' in to) return network !== undefined && contains(network, to.network)
+  if ('network' in to) return network !== undefined && isWithin(to.network, network)
   return network === undefined && holdsFor(key, to.node)
 }
 

@@ -18,7 +18,7 @@ import { err, ok, type Result } from './result.ts'
 /** What a group is made of: no groups of groups, and not everybody. */
 export type Member = Extract<Selector, { kind: 'tag' | 'node' }>
 
-export interface ReadRule {
+interface ReadRule {
   readonly src: readonly Selector[]
   readonly dst: readonly Destination[]
 }

@@ -1,4 +1,4 @@
-/** Networks in CIDR form, compared by their bits; and which of them may be routed into the mesh at all. */
+/** Networks behind nodes: which may be routed into the mesh at all, and which stand in each other's way. Pure. */
 import { addressBits, Cidr } from './ids.ts'
 
 /**
@@ -7,30 +7,30 @@ import { addressBits, Cidr } from './ids.ts'
  */
 const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']
 
-/** Whether every address of `inner` is in `outer`. */
-export const contains = (outer: string, inner: string): boolean => prefixOf(inner).startsWith(prefixOf(outer))
+/** What all addresses of the network begin with; the families differ in the first character. */
+function prefixOf(network: string): string {
+  const [address = '', length = ''] = network.split('/')
+  return (address.includes(':') ? '6' : '4') + addressBits(address).slice(0, Number(length))
+}
 
-/** Whether they share an address: then one of them is in the other. */
-export const overlap = (a: string, b: string): boolean => contains(a, b) || contains(b, a)
+export function networksOverlap(a: string, b: string): boolean {
+  const [one, other] = [prefixOf(a), prefixOf(b)]
+  return one.startsWith(other) || other.startsWith(one)
+}
+
+/** Whether every address of `inner` is in `outer`. */
+export const isWithin = (inner: string, outer: string): boolean => prefixOf(inner).startsWith(prefixOf(outer))
 
 export const isPrivateNetwork = (network: string): boolean =>
-  PRIVATE.some((range) => contains(range, network))
+  PRIVATE.some((range) => isWithin(network, range))
 
 /** Whether the address, without a length, is one of the network's. */
 export const holdsAddress = (network: string, address: string): boolean =>
-  contains(network, `${address}/${isIpv6(address) ? 128 : 32}`)
+  isWithin(`${address}/${address.includes(':') ? 128 : 32}`, network)
 
 /** The one form in which the system's tools print it. */
 export function canonicalNetwork(network: Cidr): Cidr {
   const [address = '', length = ''] = network.split('/')
-  if (!isIpv6(network)) return network
+  if (!address.includes(':')) return network
   return Cidr.parse(`${new URL(`http://[${address}]`).hostname.slice(1, -1)}/${length}`)
-}
-
-const isIpv6 = (text: string): boolean => text.includes(':')
-
-/** What all of its addresses begin with; the families differ in the first character. */
-function prefixOf(network: string): string {
-  const [address = '', length] = network.split('/')
-  return (isIpv6(network) ? '6' : '4') + addressBits(address).slice(0, Number(length))
 }

@@ -2,6 +2,7 @@
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
 import { ENFORCEMENT } from './mutations-of-enforcement.ts'
+import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
@@ -51,11 +52,7 @@ const FUZZ_FRAMES = ['host', 'fuzz/frames.test.ts'] as const
 const TRANSPORT: readonly Mutation[] = [
   mutate(
     'plain HTTP is answered',
-    [
-      'worker/middleware/tls-only.ts',
-      "if (new URL(c.req.url).protocol !== 'https:') return refusePlaintext(c)",
-      '',
-    ],
+    ['worker/middleware/tls-only.ts', "if (!c.req.url.startsWith('https:')) return refusePlaintext(c)", ''],
     EDGE,
   ),
   mutate(
@@ -310,28 +307,28 @@ const IDENTITIES: readonly Mutation[] = [
   ),
   mutate(
     'a proof is for any method',
-    ['durable-objects/proof.ts', 'claims.htm !== request.method || ', ''],
+    ['crypto/request-proof.ts', 'claims.htm !== request.method || ', ''],
     PROVES,
   ),
   mutate(
     'a proof is for any path',
-    ['durable-objects/proof.ts', 'claims.htu !== request.path || ', ''],
+    ['crypto/request-proof.ts', 'claims.htu !== request.path || ', ''],
     PROVES,
   ),
   mutate(
     'a proof is for any body',
-    ['durable-objects/proof.ts', ' || claims.bh !== request.bodyHash', ''],
+    ['crypto/request-proof.ts', ' || claims.bh !== request.bodyHash', ''],
     PROVES,
   ),
   mutate(
     'a proof is for any gateway',
-    ['durable-objects/proof.ts', "if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))", ''],
+    ['crypto/request-proof.ts', "if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))", ''],
     PROVES,
   ),
   mutate(
     'a proof lasts for ever',
     [
-      'durable-objects/proof.ts',
+      'crypto/request-proof.ts',
       "return isTimely(claims, now) ? ok(claims) : err(refusal('E_PROOF_EXPIRED'))",
       'return ok(claims)',
     ],
@@ -339,13 +336,13 @@ const IDENTITIES: readonly Mutation[] = [
   ),
   mutate(
     'a proof may claim a long life',
-    ['durable-objects/proof.ts', 'expires - issued <= PROOF_LIFETIME_MS &&', ''],
+    ['crypto/request-proof.ts', 'expires - issued <= PROOF_LIFETIME_MS &&', ''],
     ['host', 'fuzz/proofs.test.ts', 'longer than a minute'],
   ),
   mutate(
     'a proof needs no signature',
     [
-      'durable-objects/proof.ts',
+      'crypto/request-proof.ts',
       "crypto.subtle.verify('Ed25519', key, bytes, new Uint8Array(signed))",
       'signed !== undefined',
     ],
@@ -665,7 +662,7 @@ const VALUES: readonly Mutation[] = [
   ),
   mutate(
     'a large body is read',
-    ['worker/body.ts', "if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')", ''],
+    ['worker/body.ts', 'if (length > limit) {', 'if (length < 0) {'],
     ['host', 'findings/outside.test.ts', 'chunked'],
   ),
 ]
@@ -928,6 +925,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ANSWERS,
   ...ENFORCEMENT,
   ...NAMES_OF_THE_MESH,
+  ...MESH_POLICY,
   ...NODE_SECRETS,
   ...OWNER_SECRETS,
   ...AUDIT_TRAIL,

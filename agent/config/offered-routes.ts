@@ -2,7 +2,7 @@
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { Cidr } from '../../protocol/ids.ts'
 import { MAX_NODE_ROUTES } from '../../protocol/limits.ts'
-import { canonicalNetwork, isPrivateNetwork, overlap } from '../../protocol/networks.ts'
+import { canonicalNetwork, isPrivateNetwork, networksOverlap } from '../../protocol/networks.ts'
 
 /** @param fleet the fleet's ranges, as far as they are known. */
 export function parseRoutes(texts: readonly string[], fleet: readonly string[]): Cidr[] {
@@ -11,7 +11,7 @@ export function parseRoutes(texts: readonly string[], fleet: readonly string[]):
     const network = Cidr.safeParse(text)
     if (!network.success) throw invalid(`${JSON.stringify(text)} is not a network like 192.168.7.0/24`)
     if (!isPrivateNetwork(network.data)) throw invalid(`${text} is not within the private ranges`)
-    const range = fleet.find((one) => overlap(one, network.data))
+    const range = fleet.find((one) => networksOverlap(one, network.data))
     if (range !== undefined) throw invalid(`${text} overlaps the fleet's own range ${range}`)
     return canonicalNetwork(network.data)
   })

@@ -35,7 +35,8 @@ export interface MeshEngineOptions {
   readonly stun?: readonly string[]
   /** Shares WireGuard's port with the agent. Without it paths are tried by WireGuard alone. */
   readonly openPort?: (() => Promise<ProbePort>) | undefined
-  readonly relay?: RelayPaths
+  /** Undefined if this node uses none. */
+  readonly relay?: RelayPaths | undefined
   /** What is the same as long as this machine's addresses are. Without it a change is noticed some seconds later. */
   readonly networkState?: () => string
   readonly backend: WireGuardBackend

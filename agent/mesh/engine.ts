@@ -119,6 +119,7 @@ export class MeshEngine {
       () => this.#reconcile(),
       (problem) => log.warn('the mesh interface could not be brought up to date', { problem }),
     )
+    options.relay?.onChange(() => void this.#apply.request())
   }
 
   /** Where the map is; to be sent with `register` and `mesh_resync`. */

@@ -4,7 +4,7 @@
  */
 import type { NodeId, NodeName } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
-import { canonicalNetwork, holdsAddress, isPrivateNetwork, overlap } from '../../protocol/networks.ts'
+import { canonicalNetwork, holdsAddress, isPrivateNetwork, networksOverlap } from '../../protocol/networks.ts'
 import { findConflict, type Route, routeText } from './routes.ts'
 
 export interface RouteStatus {
@@ -52,8 +52,8 @@ function objection(
   { iface, fleet, local, endpoints }: Surroundings,
 ): string | undefined {
   if (!isPrivateNetwork(network)) return 'it is not within the private ranges'
-  if (fleet.some((range) => overlap(range, network))) return "it overlaps the fleet's own range"
-  const holder = taken.find((other) => overlap(other.network, network))
+  if (fleet.some((range) => networksOverlap(range, network))) return "it overlaps the fleet's own range"
+  const holder = taken.find((other) => networksOverlap(other.network, network))
   if (holder !== undefined) return `it overlaps ${holder.network} behind ${holder.by}`
   const conflict = findConflict(local, [network], iface)
   if (conflict !== undefined) return `this machine has the route ${routeText(conflict)}`

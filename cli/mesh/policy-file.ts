@@ -39,7 +39,7 @@ export function readPolicyFile(path: string): PolicyFile {
 }
 
 /** A line for each: `policy.json:12:9: rules[2].dst[0]: there is no node alpha`. */
-export const problemLines = ({ path, places }: PolicyFile, problems: readonly PolicyProblem[]): string[] =>
+const problemLines = ({ path, places }: PolicyFile, problems: readonly PolicyProblem[]): string[] =>
   problems.map(({ at, message }) => {
     const { line, column } = nearestPlace(places, at)
     return `${path}:${line}:${column}: ${at}: ${message}`

@@ -234,7 +234,10 @@ describe('the mesh under a policy', () => {
     // The object went between the change and its publication: the row of the move is all there is.
     const fleet = env.FLEET.getByName(FLEET_OBJECT)
     await runInDurableObject(fleet, (_, { storage }) => {
-      storage.sql.exec('UPDATE nodes SET class = 0 WHERE id = ?', a.node.id)
+      storage.sql.exec(
+        'UPDATE nodes SET class = 0, class_since = (SELECT MAX(seq) + 1 FROM mesh_log) WHERE id = ?',
+        a.node.id,
+      )
       storage.sql.exec(
         "INSERT INTO mesh_log (node_id, was) SELECT ?, id FROM mesh_classes WHERE members = 'tag:la'",
         a.node.id,
