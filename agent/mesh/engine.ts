@@ -8,7 +8,7 @@ import type { BlockList } from 'node:net'
 import type { EndpointsSignal, Signal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
-import type { NodeId } from '../../protocol/ids.ts'
+import type { Cidr, NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
@@ -65,6 +65,7 @@ export class MeshEngine {
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   #map = new MeshMap()
+  #approved: readonly Cidr[] = []
   #accepted: Acceptance = { peers: new Map(), refused: [] }
   /** Why some peers are not on the interface; undefined if all are. */
   #leftOut: string | undefined
@@ -187,8 +188,9 @@ export class MeshEngine {
     const text = loadCache()
     const cache = text === undefined ? emptyCache() : parseCache(text)
     if (cache === undefined) log.warn('the cached mesh map cannot be read; the gateway will send it anew')
-    const { map, known } = cache ?? emptyCache()
+    const { map, known, approved } = cache ?? emptyCache()
     this.#map = map
+    this.#approved = approved
     this.#accept(known)
     await this.#locate()
     const origin = await this.#bringUp().catch((error) => {
@@ -222,6 +224,13 @@ export class MeshEngine {
     // A shared key is of two WireGuard keys: with another one it is agreed on anew.
     this.#psk.begin(this.#peers().filter(({ id, wg }) => before.get(id)?.wg !== wg))
     return result
+  }
+
+  /** Networks behind this node that its owner has approved. */
+  approve(networks: readonly Cidr[]): void {
+    this.#approved = networks
+    this.#save.soon()
+    void this.#apply.request()
   }
 
   /** Never throws: whoever can send a signal must not be able to stop the agent. */
@@ -370,7 +379,7 @@ export class MeshEngine {
       this.#mtu = new PathMtu({
         clock,
         probe,
-        known: (endpoint) => innerMtuTo(commands, endpoint),
+        known: (endpoint) => innerMtuTo(commands, endpoint).catch(() => undefined),
         apply: () => this.#apply.request(),
       })
     } catch (error) {
@@ -386,7 +395,7 @@ export class MeshEngine {
     const { peers, refused: unenforced } = await this.#enforcement.admit({
       rules: this.#map.rules,
       peers: this.#peers(),
-      approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
+      approved: this.#approved,
     })
     await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
     const { reachable, learned, refused, reached, psks } = await this.#devicePeers.follow(
@@ -459,7 +468,9 @@ export class MeshEngine {
 
   #saveCache(): void {
     try {
-      this.#options.saveCache(formatCache({ map: this.#map, known: this.#paths.known }))
+      this.#options.saveCache(
+        formatCache({ map: this.#map, known: this.#paths.known, approved: this.#approved }),
+      )
     } catch (error) {
       this.#options.log.warn('the mesh map could not be cached', { problem: String(error) })
     }

@@ -41,7 +41,7 @@ export interface FirewallTable {
   readonly sources: ReadonlyMap<string, string>
 }
 
-export const tableName = (iface: string): string => `claw_${iface}`
+const tableName = (iface: string): string => `claw_${iface}_rules`
 
 export function compileTable(plan: FirewallPlan): FirewallTable {
   const classes = new Map<number, MeshRule[]>()

@@ -46,7 +46,7 @@ export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
 export type PushedFrame = Extract<
   GatewayFrame,
-  { type: 'mesh' | 'signal' | 'ack' | 'rotate_identity' | 'rotate_wireguard' | 'secret_changed' }
+  { type: 'mesh' | 'signal' | 'routes' | 'ack' | 'rotate_identity' | 'rotate_wireguard' | 'secret_changed' }
 >
 
 interface Options {

@@ -30,6 +30,9 @@ class FakeEngine {
     this.calls.push(changes)
     return this.answer
   }
+  approve(networks: readonly string[]) {
+    this.calls.push({ approved: networks })
+  }
   async onSignal(from: NodeId, sealed: string) {
     this.calls.push({ from, sealed })
   }
