@@ -16,7 +16,7 @@ import { Announcer } from './announcer.ts'
 import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
-import { ownEndpoints } from './endpoints.ts'
+import { outsideAddresses, ownEndpoints } from './endpoints.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
@@ -271,13 +271,8 @@ export class MeshEngine {
     const { commands, iface, listenPort, publicEndpoint, log } = this.#options
     try {
       const local = await readLocalAddresses(commands)
-      const own = ownEndpoints(local, {
-        iface,
-        listenPort,
-        fleet: this.#fleetRanges,
-        configured: publicEndpoint,
-      })
-      this.#paths.relocate(local, own)
+      const at = { iface, listenPort, fleet: this.#fleetRanges, configured: publicEndpoint }
+      this.#paths.relocate(outsideAddresses(local, at), ownEndpoints(local, at))
       this.#announce()
     } catch (error) {
       log.warn('the addresses of this machine cannot be read', { problem: String(error) })

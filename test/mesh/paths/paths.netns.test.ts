@@ -159,13 +159,23 @@ describe.skipIf(!canMakeNamespaces)('paths (needs root and /dev/net/tun)', () =>
     expect(outcome.longestGapMs).toBeLessThan(10_000)
   })
 
-  test('rules that somebody takes away come back, and all of them go with the agent', async () => {
+  test('an agent that stops leaves no rule behind, and one that starts finds its paths again', async () => {
     const [a, b] = pair(symmetric, open)
     await a.stop()
     expect(await a.host.exec('nft', 'list', 'tables')).toBe('')
     await a.start()
     fleet.connect([a])
     await awaitPath([a, b], 'direct')
+  })
+
+  test('a node without nftables is reached by WireGuard’s own means, from behind a NAT as well', async () => {
+    const [a, b] = pair(guarded, desktop)
+    await a.stop()
+    await a.start({ noPort: true })
+    expect(await a.host.exec('nft', 'list', 'tables')).not.toContain('_paths')
+    fleet.connect([a])
+    await awaitPath([a, b], 'direct')
+    expect(await a.host.exec('ping', '-c', '1', '-W', '2', b.entry.ip4)).toContain(' 0% packet loss')
   })
 
   test('where UDP is blocked, that is the reason', async () => {
