@@ -19,7 +19,7 @@ const RETRY_LAST_MS = 5 * 60_000
 const DOUBT_MS = 1_000
 const DOUBT_EVERY_MS = 500
 /** … and dead when nothing was heard for so long. With the interval of the pings that is within ten seconds of what happened. */
-export const DEAD_MS = 5_000
+const DEAD_MS = 5_000
 /** While the path is in doubt, another that answers is taken. Longer than two ends of one fault need to see it. */
 const DISTRUST_MS = 1_500
 /** A peer whose pings come from there, and only from there, has been given another port by its NAT: its answer needs no second question. */
