@@ -44,6 +44,8 @@ describe('the shared port', () => {
     expect([head, next]).toEqual(['table inet claw_claw0_paths', 'delete table inet claw_claw0_paths'])
     expect(nft.rules).toMatch(/udp dport 51820 @th,64,32 0x434c5750 udp dport set (\d+)\n/)
     expect(nft.rules).toMatch(/udp dport 51820 @th,96,32 0x2112a442 udp dport set (\d+)\n/)
+    // Whoever writes to the agent's socket directly has got past the firewall that guards WireGuard's port, and is not heard.
+    expect(nft.rules).toMatch(/udp dport (\d+) drop\n/)
     expect(nft.rules).toMatch(/udp sport \d+ udp sport set 51820\n/)
   })
 
