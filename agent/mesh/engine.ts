@@ -16,15 +16,13 @@ import { Announcer } from './announcer.ts'
 import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
-import { outsideAddresses, ownEndpoints } from './endpoints.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
-import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
-import { NetworkWatch } from './paths/network-watch.ts'
+import { OwnLocation } from './paths/own-location.ts'
 import { PathEngine } from './paths/path-engine.ts'
 import { describeRefused } from './refused-peers.ts'
 import { noRelay } from './relay-paths.ts'
@@ -45,6 +43,7 @@ export class MeshEngine {
   readonly #signals: Signals
   readonly #announcer: Announcer
   readonly #paths: PathEngine
+  readonly #location: OwnLocation
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   #map = new MeshMap()
@@ -55,7 +54,6 @@ export class MeshEngine {
   #interfaceUp = false
   #reachable = 0
   #tick: Timer | undefined
-  #watch: NetworkWatch | undefined
   #started = false
   #stopped = false
 
@@ -98,6 +96,12 @@ export class MeshEngine {
       announce: (peer) => this.#announce(peer),
     })
     this.#paths.useStun({ own: options.stun ?? [] })
+    this.#location = new OwnLocation({
+      ...options,
+      fleet: this.#fleetRanges,
+      paths: this.#paths,
+      onLook: () => this.#announce(),
+    })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#apply = new SerialTask(
       clock,
@@ -129,14 +133,14 @@ export class MeshEngine {
     const { map, known } = cache ?? emptyCache()
     this.#map = map
     this.#accept(known)
-    await this.#locate()
+    await this.#location.look()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
     this.#started = true
     await this.#paths.start()
     this.#announce()
-    this.#watchNetwork()
+    this.#location.watch(() => void this.#apply.request())
     await this.#apply.request()
     return origin
   }
@@ -208,7 +212,7 @@ export class MeshEngine {
     this.#stopped = true
     this.#announcer.disconnect()
     this.#tick?.cancel()
-    this.#watch?.stop()
+    this.#location.stop()
     await this.#paths.stop()
     await this.#apply.stop()
     this.#save.close()
@@ -263,20 +267,7 @@ export class MeshEngine {
     const { clock } = this.#options
     this.#tick?.cancel()
     const wait = this.#paths.isUnsettled() ? SEARCH_TICK_MS : IDLE_TICK_MS
-    this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
-  }
-
-  /** Looks where this machine is; if that has changed, the peers are told. */
-  async #locate(): Promise<void> {
-    const { commands, iface, listenPort, publicEndpoint, log } = this.#options
-    try {
-      const local = await readLocalAddresses(commands)
-      const at = { iface, listenPort, fleet: this.#fleetRanges, configured: publicEndpoint }
-      this.#paths.relocate(outsideAddresses(local, at), ownEndpoints(local, at))
-      this.#announce()
-    } catch (error) {
-      log.warn('the addresses of this machine cannot be read', { problem: String(error) })
-    }
+    this.#tick = clock.after(wait, () => void this.#location.look().then(() => this.#apply.request()))
   }
 
   /** To this peer, or to all if there is anything new to tell. */
@@ -285,14 +276,6 @@ export class MeshEngine {
     const one = peer === undefined ? undefined : this.#accepted.peers.get(peer)
     if (isNew) this.#announcer.announce(this.#peers(), { reply: false })
     else if (one !== undefined) this.#announcer.announce([one], { reply: false })
-  }
-
-  #watchNetwork(): void {
-    const { clock, networkState: look } = this.#options
-    if (look === undefined) return
-    const onChange = (what: 'addresses' | 'slept') =>
-      what === 'slept' ? this.#paths.moved() : void this.#locate().then(() => this.#apply.request())
-    this.#watch = new NetworkWatch({ clock, look, onChange })
   }
 
   #saveCache(): void {

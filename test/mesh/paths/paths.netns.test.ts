@@ -121,7 +121,7 @@ describe.skipIf(!canMakeNamespaces)('paths (needs root and /dev/net/tun)', () =>
     await vi.waitFor(async () => {
       expect(await b.peer(a)).toMatchObject({ path: 'direct', endpoint: `${address}:51820` })
     }, soon)
-    await endTransfer('an address roams', packets, transfer, 2_000)
+    await endTransfer('an address roams', packets, transfer, 10_000)
   })
 
   test('a NAT gives the port another mapping, and a transfer goes on', async () => {
