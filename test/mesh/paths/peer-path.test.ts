@@ -245,6 +245,22 @@ describe('the path in use', () => {
     expect(silent.path.used).toBe(FAR)
   })
 
+  test('is left to WireGuard when the peer pulls it back again and again', () => {
+    const world = new World(FAR, LAN)
+    world.rtts.set(FAR, 20).set(LAN, 1)
+    world.run(1_000)
+    let changes = 0
+    for (let second = 0; second < 59; second++) {
+      if (world.path.used === LAN) changes++
+      world.path.adopt(told(FAR), world.now)
+      world.path.begin(world.now)
+      world.run(1_000)
+    }
+    expect(changes).toBeGreaterThan(1)
+    expect(changes).toBeLessThanOrEqual(4)
+    expect(world.path.used).toBe(FAR)
+  })
+
   test('is left alone for a time when WireGuard cannot use it', () => {
     const world = new World(FAR)
     world.rtts.set(FAR, 20)
