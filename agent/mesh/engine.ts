@@ -16,7 +16,6 @@ import { Announcer } from './announcer.ts'
 import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
-import { ownEndpoints } from './endpoints.ts'
 import { Enforcement } from './enforcement.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
@@ -27,12 +26,11 @@ import { ranges } from './ip-ranges.ts'
 import { type HandoverEnd, KeyHandover } from './key-handover.ts'
 import { KeySignals } from './key-signals.ts'
 import { KeySuccession } from './key-succession.ts'
-import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { describeLease, LEASE_FIX } from './map-lease.ts'
 import type { MtuProbe } from './mtu-probe.ts'
 import { PathMtu } from './path-mtu.ts'
-import { NetworkWatch } from './paths/network-watch.ts'
+import { OwnLocation } from './paths/own-location.ts'
 import { PathEngine } from './paths/path-engine.ts'
 import { PskAgreement } from './psk-agreement.ts'
 import { describeRefused } from './refused-peers.ts'
@@ -62,6 +60,7 @@ export class MeshEngine {
   readonly #signals: Signals
   readonly #announcer: Announcer
   readonly #paths: PathEngine
+  readonly #location: OwnLocation
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   #map = new MeshMap()
@@ -75,7 +74,6 @@ export class MeshEngine {
   #mtuProbe: MtuProbe | undefined
   #mtu: PathMtu | undefined
   #tick: Timer | undefined
-  #watch: NetworkWatch | undefined
   #started = false
   #stopped = false
 
@@ -127,6 +125,12 @@ export class MeshEngine {
       announce: (peer) => this.#announce(peer),
     })
     this.#paths.useStun({ own: options.stun ?? [] })
+    this.#location = new OwnLocation({
+      ...options,
+      fleet: this.#fleetRanges,
+      paths: this.#paths,
+      onLook: () => this.#announce(),
+    })
     this.#device = device
     this.#succession = new KeySuccession(clock)
     this.#devicePeers = new DevicePeers({
@@ -192,14 +196,14 @@ export class MeshEngine {
     this.#map = map
     this.#approved = approved
     this.#accept(known)
-    await this.#locate()
+    await this.#location.look()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
     this.#started = true
     await this.#paths.start()
     this.#announce()
-    this.#watchNetwork()
+    this.#location.watch(() => void this.#apply.request())
     await this.#apply.request()
     return origin
   }
@@ -326,7 +330,7 @@ export class MeshEngine {
     this.#stopped = true
     this.#announcer.disconnect()
     this.#tick?.cancel()
-    this.#watch?.stop()
+    this.#location.stop()
     this.#psk.stop()
     await this.#paths.stop()
     await this.#apply.stop()
@@ -429,25 +433,7 @@ export class MeshEngine {
     this.#tick?.cancel()
     const isUnsettled = this.#paths.isUnsettled() || this.#succession.isListening(this.#peers())
     const wait = isUnsettled ? SEARCH_TICK_MS : IDLE_TICK_MS
-    this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
-  }
-
-  /** Looks where this machine is; if that has changed, the peers are told. */
-  async #locate(): Promise<void> {
-    const { commands, iface, listenPort, publicEndpoint, log } = this.#options
-    try {
-      const local = await readLocalAddresses(commands)
-      const own = ownEndpoints(local, {
-        iface,
-        listenPort,
-        fleet: this.#fleetRanges,
-        configured: publicEndpoint,
-      })
-      this.#paths.relocate(local, own)
-      this.#announce()
-    } catch (error) {
-      log.warn('the addresses of this machine cannot be read', { problem: String(error) })
-    }
+    this.#tick = clock.after(wait, () => void this.#location.look().then(() => this.#apply.request()))
   }
 
   /** To this peer, or to all if there is anything new to tell. */
@@ -456,14 +442,6 @@ export class MeshEngine {
     const one = peer === undefined ? undefined : this.#accepted.peers.get(peer)
     if (isNew) this.#announcer.announce(this.#peers(), { reply: false })
     else if (one !== undefined) this.#announcer.announce([one], { reply: false })
-  }
-
-  #watchNetwork(): void {
-    const { clock, networkState: look } = this.#options
-    if (look === undefined) return
-    const onChange = (what: 'addresses' | 'slept') =>
-      what === 'slept' ? this.#paths.moved() : void this.#locate().then(() => this.#apply.request())
-    this.#watch = new NetworkWatch({ clock, look, onChange })
   }
 
   #saveCache(): void {
