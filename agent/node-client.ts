@@ -5,7 +5,12 @@ import { utf8 } from '../crypto/bytes.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { IdentityRotateReply, RelayGrantReply } from '../protocol/http.ts'
+import {
+  IdentityRotateReply,
+  RelayGrantReply,
+  type WireguardKeyBody,
+  WireguardKeyReply,
+} from '../protocol/http.ts'
 import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
 import type { WorkloadName } from '../protocol/secret-policy.ts'
@@ -49,6 +54,7 @@ const NOTHING = new Uint8Array()
 const SECRETS_PATH = '/v1/node/secrets'
 const RELAY_GRANT_PATH = '/v1/node/relay-grant'
 const IDENTITY_PATH = '/v1/node/identity'
+const WIREGUARD_PATH = '/v1/node/wireguard-key'
 
 export class NodeClient {
   readonly #options: Options
@@ -112,7 +118,14 @@ export class NodeClient {
       return this.#post(IDENTITY_PATH, { request }, now, { signer })
     })
     const { identity } = parseAnswer(IdentityRotateReply, answer)
-    if (identity !== next.publicKey) throw otherKey()
+    if (identity !== next.publicKey) throw otherKey('identity')
+  }
+
+  /** Tells the gateway of this node's next WireGuard key, or that the node uses it. */
+  async tellWireguardKey(told: WireguardKeyBody): Promise<void> {
+    const { answer } = await sendSigned(this.#options.clock, (now) => this.#post(WIREGUARD_PATH, told, now))
+    const { wireguard, next } = parseAnswer(WireguardKeyReply, answer)
+    if ((told.step === 'announce' ? next : wireguard) !== told.key) throw otherKey('WireGuard')
   }
 
   async #post(
@@ -151,10 +164,10 @@ export class NodeClient {
   }
 }
 
-const otherKey = (): UserError =>
+const otherKey = (kind: string): UserError =>
   new UserError({
     code: 'E_GATEWAY_ANSWER',
-    message: 'the gateway answered with another identity key than the one it was given',
+    message: `the gateway answered with another ${kind} key than the one it was given`,
     exitCode: EXIT.failure,
   })
 

@@ -139,6 +139,10 @@ export class AdminClient {
     return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-identity`, json({}))
   }
 
+  rotateNodeWireguard(name: string) {
+    return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-wireguard`, json({}))
+  }
+
   putSecret(name: string, value: Uint8Array, { cas, overlap, readers }: SecretWrite) {
     const query = new URLSearchParams(readersQuery(readers))
     if (cas !== undefined) query.set('cas', String(cas))

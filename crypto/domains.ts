@@ -14,6 +14,8 @@ export const DOMAIN = {
   probe: 'claw-probe v1',
   /** Hash from which the mark is cut by which a probe's sender is known to its peers. */
   probeSender: 'claw-probe-sender v1',
+  /** HKDF salt of the pre-shared key of two nodes. */
+  psk: 'claw-psk v1',
   /** Gateway's signature over a session's transcript. */
   session: 'claw-session v1',
   /** Gateway's signature over an enrolment's answer. */

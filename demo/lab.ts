@@ -48,6 +48,10 @@ export class Lab {
     return `https://${this.#gatewayHost.address}:${PORT}`
   }
 
+  get gatewayHost(): Host {
+    return this.#gatewayHost
+  }
+
   get caFile(): string {
     return join(this.directory, 'gateway', 'ca.pem')
   }

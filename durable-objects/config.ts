@@ -8,6 +8,7 @@ import type { GatewaySigner } from '../crypto/gateway-proof.ts'
 import { Keyring } from '../crypto/keyring.ts'
 import { type Ipv4Range, isPrivateRange, parseIpv4Range } from '../protocol/addresses.ts'
 import { GatewayKey } from '../protocol/ids.ts'
+import { MAX_MESH_LEASE_MS, MESH_LEASE_MS, MIN_MESH_LEASE_MS } from '../protocol/limits.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import { StunServers } from '../protocol/stun-servers.ts'
 import type { Env } from './env.ts'
@@ -17,6 +18,8 @@ export interface Config {
   readonly fleetName: string
   readonly range: Ipv4Range
   readonly shards: number
+  /** How long nodes use the map after they last heard this gateway. */
+  readonly meshLeaseMs: number
   readonly origins: ReadonlySet<string>
   readonly ca: string | undefined
   readonly keyring: Keyring
@@ -79,6 +82,7 @@ async function parse(env: Env): Promise<Config> {
 
   const range = check('FLEET_CIDR', parseFleetRange(env.FLEET_CIDR))
   const shards = check('SESSION_SHARDS', parseCount(env.SESSION_SHARDS))
+  const meshLeaseMs = check('MESH_LEASE', parseLease(env.MESH_LEASE))
   const fleetName = check(
     'FLEET_NAME',
     /^[a-z0-9-]{1,63}$/.test(env.FLEET_NAME ?? '') ? env.FLEET_NAME : undefined,
@@ -100,6 +104,7 @@ async function parse(env: Env): Promise<Config> {
   if (
     !range ||
     !shards ||
+    !meshLeaseMs ||
     !fleetName ||
     !origins ||
     !keyring ||
@@ -115,6 +120,7 @@ async function parse(env: Env): Promise<Config> {
     fleetName,
     range,
     shards,
+    meshLeaseMs,
     origins,
     ca: env.GATEWAY_CA,
     keyring,
@@ -136,6 +142,16 @@ function parseFleetRange(cidr: string | undefined): Ipv4Range | undefined {
 function parseCount(text: string | undefined): number | undefined {
   const value = /^[0-9]{1,3}$/.test(text ?? '') ? Number(text) : 0
   return value >= 1 && value <= MAX_SHARDS ? value : undefined
+}
+
+const LEASE_UNIT_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** `10m`, `12h`, `7d`: from a minute, below which a reconnect would cost a node its peers, to a year. */
+function parseLease(text: string | undefined): number | undefined {
+  if (text === undefined) return MESH_LEASE_MS
+  const [, count, unit = ''] = /^([0-9]{1,5})([mhd])$/.exec(text) ?? []
+  const ms = Number(count) * (LEASE_UNIT_MS[unit] ?? 0)
+  return ms >= MIN_MESH_LEASE_MS && ms <= MAX_MESH_LEASE_MS ? ms : undefined
 }
 
 const words = (text: string | undefined): string[] => (text ?? '').split(/\s+/).filter((word) => word !== '')

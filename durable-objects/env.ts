@@ -16,6 +16,8 @@ export interface Env {
   readonly FLEET_NAME: string
   readonly FLEET_CIDR: string
   readonly SESSION_SHARDS: string
+  /** How long nodes use the mesh map after they last heard the gateway, like `12h`; 7 days if absent. */
+  readonly MESH_LEASE?: string
   readonly GATEWAY_ORIGINS: string
   /** Relays for nodes that do not reach each other: `self` for the gateway's own, origins (`wss://…`) of others. None where it is empty. */
   readonly RELAYS?: string

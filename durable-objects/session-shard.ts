@@ -14,6 +14,7 @@ import {
   PING,
   PONG,
   type RegisterFrame,
+  type Settings,
   type SignalFrame,
 } from '../protocol/frames.ts'
 import { type Cidr, type NodeId, type SecretName, SessionId } from '../protocol/ids.ts'
@@ -21,7 +22,6 @@ import {
   HEARTBEAT_INTERVAL_MS,
   MAX_SOCKETS_PER_NODE,
   MAX_VIOLATIONS,
-  MESH_LEASE_MS,
   OFFLINE_AFTER_MS,
   REGISTER_TIMEOUT_MS,
   TELEMETRY_INTERVAL_MS,
@@ -226,6 +226,13 @@ export class SessionShard extends DurableObject<Env> {
     for (const socket of live) sendFrame(socket, { type: 'rotate_identity' })
   }
 
+  /** Asks the node for another WireGuard key; one that is not here is asked when it registers. */
+  askForWireguardRotation(node: NodeId): void {
+    this.#authenticator.forget(node)
+    for (const socket of this.ctx.getWebSockets(node))
+      if (this.#sessions.get(socket)?.state === 'live') sendFrame(socket, { type: 'rotate_wireguard' })
+  }
+
   /** Tells those of these nodes that are here; one that is not asks when it is. */
   announceSecret(nodes: readonly NodeId[], name: SecretName, version: number): void {
     for (const node of nodes) {
@@ -305,7 +312,9 @@ export class SessionShard extends DurableObject<Env> {
     const protocol = Math.min(frame.protocol, PROTOCOL_VERSION)
     const time = Date.now()
     const { fleet, ipv4 } = node.record
-    const transcript = sessionTranscript({ fleet, node: id, proof: opened.proof, generation, protocol, time })
+    const leaseMs = config.meshLeaseMs
+    const bound = { fleet, node: id, proof: opened.proof, generation, protocol, time, leaseMs }
+    const transcript = sessionTranscript(bound)
     const gateway = await signAsGateway(config.signing, transcript)
     // From here to the end of the answer nothing awaits: what is published meanwhile finds the session either not yet or wholly there.
     if (this.#sessions.get(socket)?.state !== 'registering') return
@@ -314,12 +323,12 @@ export class SessionShard extends DurableObject<Env> {
     this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: position, audience }) })
     clearTimeout(this.#registerTimers.get(socket) ?? null)
     count('sessions_registered')
-    const settings = {
+    const settings: Settings = {
       heartbeatMs: HEARTBEAT_INTERVAL_MS,
       telemetryMs: TELEMETRY_INTERVAL_MS,
       stun: [...config.stun],
       relays: relaysFor(config, this.#origins.get(socket)),
-      leaseMs: MESH_LEASE_MS,
+      leaseMs,
     }
     sendFrame(socket, {
       type: 'registered',
@@ -333,6 +342,7 @@ export class SessionShard extends DurableObject<Env> {
       ...(replaced && { replaced: true }),
     })
     if (node.record.rotating) sendFrame(socket, { type: 'rotate_identity' })
+    if (node.record.wireguardRotating) sendFrame(socket, { type: 'rotate_wireguard' })
     if (!mesh) return
     this.#mesh.send(socket, update)
     // Asked for only now: whatever changes from here on is told to this session as well.

@@ -59,6 +59,10 @@ export const ERRORS = {
     status: 403,
     title: 'Nobody asked this node for a new identity key; its owner can with `claw node rotate-identity`.',
   },
+  E_KEY_NOT_ANNOUNCED: {
+    status: 409,
+    title: 'This WireGuard key was not announced; a node announces a key before it uses it.',
+  },
   E_NODE_REMOVED: { status: 403, title: 'This node was removed; join again with a new identity.' },
 
   // enrolment

@@ -7,7 +7,13 @@
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
 import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SecretName } from './ids.ts'
-import { MAX_NODE_ROUTES, MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
+import {
+  MAX_MESH_LEASE_MS,
+  MAX_NODE_ROUTES,
+  MAX_SIGNAL_BYTES,
+  MAX_SIGNALS_PER_FRAME,
+  MIN_MESH_LEASE_MS,
+} from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
 import { StunServers } from './stun-servers.ts'
 
@@ -118,7 +124,7 @@ const Settings = z.strictObject({
   /** Origins (`wss://host[:port]`) of relays for nodes that do not reach each other; none where the owner has not turned one on. */
   relays: z.array(z.string().regex(/^wss:\/\/[^\s/]+$/)).max(8),
   /** How long the map may be used after the gateway was last heard, in ms. */
-  leaseMs: z.int().min(60_000),
+  leaseMs: z.int().min(MIN_MESH_LEASE_MS).max(MAX_MESH_LEASE_MS),
 })
 export type Settings = z.infer<typeof Settings>
 
@@ -145,6 +151,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('revoked') }),
   /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
   z.strictObject({ type: z.literal('rotate_identity') }),
+  /** The owner wants this node to change to another WireGuard key (POST /v1/node/wireguard-key). */
+  z.strictObject({ type: z.literal('rotate_wireguard') }),
   /** Networks behind the receiver, of those it offers, that its owner has approved: all of them, each time. */
   z.strictObject({ type: z.literal('routes'), approved: z.array(Cidr).max(MAX_NODE_ROUTES) }),
   /** A secret that this node may read has a new version, or another policy or state. Sent to all it concerns; one that was away asks at its next start. */

@@ -133,6 +133,16 @@ export type RelayGrantReply = z.infer<typeof RelayGrantReply>
 export const IdentityRotateBody = z.strictObject({ request: z.string().max(2048) })
 export const IdentityRotateReply = z.object({ identity: IdentityKey })
 export const ROTATION_JWT_TYPE = 'claw-rotation+jwt'
+/**
+ * POST /v1/node/wireguard-key. `announce`: peers are told that this key will follow; `use`: the interface has it by now, and the one before is
+ * destroyed. Each may be said twice.
+ */
+export const WireguardKeyBody = z.strictObject({ step: z.enum(['announce', 'use']), key: WireGuardKey })
+export type WireguardKeyBody = z.infer<typeof WireguardKeyBody>
+/** What peers are told now. */
+export const WireguardKeyReply = z.object({ wireguard: WireGuardKey, next: WireGuardKey.nullable() })
+export type WireguardKeyReply = z.infer<typeof WireguardKeyReply>
+
 /** The new key agrees to be this node's key, at this gateway. */
 export const RotationClaims = z.object({ sub: NodeId, aud: z.string(), iat: z.int() })
 export type RotationClaims = z.infer<typeof RotationClaims>

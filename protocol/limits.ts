@@ -69,10 +69,13 @@ export const MAX_MESH_RULES_BYTES = 32 * 1024
 export const MESH_POLICY_KEEP = 32
 /** How long a node that is cut off from the gateway goes on talking to the peers it was last told of: a holiday, not a career. */
 export const MESH_LEASE_MS = 7 * 24 * 60 * 60_000
+/** Shortest lease, as long as a backoff between two sessions, and longest. */
+export const MIN_MESH_LEASE_MS = 60_000
+export const MAX_MESH_LEASE_MS = 365 * 24 * 60 * 60_000
 
-/** Sealed endpoint signal, after base64url: eight endpoints and HPKE's overhead are under half of it. */
-export const MAX_SIGNAL_BYTES = 1024
-/** Signals in one frame, so that a node joining a large fleet needs few frames. */
+/** Sealed signal, after base64url: the largest holds an ML-KEM-768 key of 1184 bytes, in base64url itself, and comes to some 2250. */
+export const MAX_SIGNAL_BYTES = 2560
+/** Signals in one frame, so that a node joining a large fleet needs few frames. So many of the largest would not fit a frame, whose own limit holds too. */
 export const MAX_SIGNALS_PER_FRAME = 48
 /** Frames a session may send in one burst, and how many it regains a second. */
 export const FRAME_BURST = 120

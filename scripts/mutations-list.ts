@@ -2,6 +2,7 @@
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
 import { ENFORCEMENT } from './mutations-of-enforcement.ts'
+import { KEYS_OF_THE_MESH } from './mutations-of-keys.ts'
 import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
@@ -924,6 +925,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ROLES,
   ...ANSWERS,
   ...ENFORCEMENT,
+  ...KEYS_OF_THE_MESH,
   ...NAMES_OF_THE_MESH,
   ...MESH_POLICY,
   ...NODE_SECRETS,

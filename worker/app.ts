@@ -17,6 +17,7 @@ import { nodeAuditRoutes } from './routes/node-audit.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
 import { nodeRelayRoutes } from './routes/node-relay.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
+import { nodeWireguardKeyRoutes } from './routes/node-wireguard-key.ts'
 import { nodeRoutes } from './routes/nodes.ts'
 import { relayRoutes } from './routes/relay.ts'
 import { secretMetadataRoutes, secretVersionRoutes } from './routes/secret-metadata.ts'
@@ -54,6 +55,7 @@ app.route('/v1/keys', keyRoutes)
 app.route('/v1/mesh/policy', meshPolicyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
+app.route('/v1/node/wireguard-key', nodeWireguardKeyRoutes)
 app.route('/v1/node/audit', nodeAuditRoutes)
 app.route('/v1/node/relay-grant', nodeRelayRoutes)
 app.route('/v1/relay', relayRoutes)
