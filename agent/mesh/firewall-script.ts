@@ -28,7 +28,7 @@ export interface FirewallPlan {
   readonly opened: readonly Devices[]
 }
 
-export interface FirewallPeer {
+interface FirewallPeer {
   readonly addresses: readonly string[]
   readonly class: number
 }
