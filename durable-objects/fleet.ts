@@ -43,6 +43,7 @@ import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
 import type { MeshUpdate } from './mesh-log.ts'
 import { changeRoutes, nodeRoutes, offersText, routesOf } from './node-routes.ts'
+import { cutRelayed } from './relays.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
 import { WireguardKeys, type WireguardUse } from './wireguard-keys.ts'
@@ -296,7 +297,7 @@ export class Fleet extends DurableObject<Env> {
 
   /** Whether the two may hear of each other and exchange packets. */
   mayTalk(a: NodeId, b: NodeId): boolean {
-    return a !== b && this.#isInMesh(a) && this.#isInMesh(b)
+    return a !== b && this.#mesh.see(a, b)
   }
 
   /** Those of the peers that the node may talk to, in their order. */
@@ -477,6 +478,7 @@ export class Fleet extends DurableObject<Env> {
         return node.quarantine === undefined ? shard.welcomeBack(id) : shard.hold(id)
       }),
       this.#mesh.publish({ heard: true, moved: false }, { urgent: true }),
+      cutRelayed(this.env, node),
     ])
     this.#sql.run('DELETE FROM unsettled WHERE node_id = ?', id)
   }
@@ -493,11 +495,6 @@ export class Fleet extends DurableObject<Env> {
       if (this.nodeByName(NodeName.parse(name)) === undefined) return NodeName.parse(name)
     }
     throw new Error('a name that ends in the whole node id is taken')
-  }
-
-  #isInMesh(id: NodeId): boolean {
-    const row = this.#row(id)
-    return row !== undefined && row.mesh === 1 && row.removed_at === null && row.quarantine === null
   }
 
   #row(id: NodeId): NodeRow | undefined {
