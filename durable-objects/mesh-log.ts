@@ -113,7 +113,7 @@ export class MeshLog {
   since(row: NodeRow, at: MeshPosition | undefined): MeshUpdate {
     const audience = row.class ?? 0
     const listener = at?.epoch === this.#epoch ? this.#listenerAt(row, at.seq) : undefined
-    return (listener && this.from(listener, audience)) ?? this.#whole(audience)
+    return (listener && this.from(listener, audience)) ?? this.#pastItsMoves(row, this.#whole(audience))
   }
 
   /** For all that are at one place: undefined if what was in force there is no longer known. */
@@ -138,13 +138,24 @@ export class MeshLog {
     if (oldest === null || oldest === undefined || seq < oldest - 1) return undefined
     // Not to look through the log for each of a herd that comes back as it was.
     if (since === null || seq >= since) return now
-    // A place from before it came into the map is that of the class it came into.
-    const own = this.#sql.first<{ was: number }>(
+    return { ...now, audience: this.#classAt(id, seq) ?? now.audience }
+  }
+
+  /** The class that the node was of at that place; undefined if it has not changed since, or was not in the map: then it is that into which it came. */
+  #classAt(node: NodeId, seq: number): number | undefined {
+    return this.#sql.first<{ was: number }>(
       'SELECT was FROM mesh_log WHERE seq > ? AND node_id = ? AND was IS NOT NULL ORDER BY seq LIMIT 1',
       seq,
-      id,
-    )
-    return { ...now, audience: own?.was ?? now.audience }
+      node,
+    )?.was
+  }
+
+  /** The newest place of its class may lie before the node came into it, where the log would take it for one of another. */
+  #pastItsMoves({ id, class_since: since }: NodeRow, update: MeshUpdate): MeshUpdate {
+    const { seq } = update.position
+    if (since === null || seq >= since || this.#classAt(id, seq) === undefined) return update
+    const frames = [...update.frames, ...deltaFrames(this.#epoch, seq, this.#head, [])]
+    return { ...update, position: { epoch: this.#epoch, seq: this.#head }, frames }
   }
 
   #update(audience: number, seq: number, frames: readonly string[], snapshot: boolean): MeshUpdate {
@@ -161,13 +172,15 @@ export class MeshLog {
     count('mesh_deltas_encoded')
     const entries = this.#changed(
       through,
-      (other) => before.sees(was, other),
+      // Without a policy everybody hears of everyone who went, also of one that came and went between two publications.
+      (other) => before.version === 0 || (other !== null && before.sees(was, other)),
       (other) => now.sees(audience, other),
     )
     const rules = sameRules(before.rulesOf(was), now.rulesOf(audience)) ? undefined : now.rulesOf(audience)
     if (isSame && rules === undefined)
       return this.#update(audience, newest, deltaFrames(this.#epoch, from, newest, entries), false)
-    const to = Math.max(from, newest)
+    // Whoever came from another class is past its own entry from here on: what lies before it is the other class's.
+    const to = was === audience ? Math.max(from, newest) : this.#head
     if (!isSame) entries.push(...this.#regarded(entries, { was, before, audience, now }))
     return this.#update(audience, to, wholeDeltaFrames(this.#epoch, from, to, entries, rules), false)
   }
@@ -175,7 +188,7 @@ export class MeshLog {
   /** The nodes that have changed since, if they were seen or are seen. */
   #changed(
     through: number,
-    saw: (audience: number) => boolean,
+    saw: (audience: number | null) => boolean,
     sees: (audience: number) => boolean,
   ): MeshEntry[] {
     const rows = this.#sql.all<NodeRow & { seq: number; was: number | null }>(
@@ -186,7 +199,7 @@ export class MeshLog {
     )
     return rows.flatMap((row): MeshEntry[] => {
       if (isMember(row) && sees(row.class ?? 0)) return [{ seq: row.seq, peer: peerOf(row) }]
-      return row.was !== null && saw(row.was) ? [{ seq: row.seq, peer: row.id }] : []
+      return saw(row.was) ? [{ seq: row.seq, peer: row.id }] : []
     })
   }
 

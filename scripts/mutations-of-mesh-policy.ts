@@ -53,7 +53,7 @@ export const MESH_POLICY: readonly Mutation[] = [
     'a peer that went out of sight stays in the map',
     [
       'durable-objects/mesh-log.ts',
-      'return row.was !== null && saw(row.was) ? [{ seq: row.seq, peer: row.id }] : []',
+      'return saw(row.was) ? [{ seq: row.seq, peer: row.id }] : []',
       'return []',
     ],
     MODEL,
@@ -74,7 +74,20 @@ export const MESH_POLICY: readonly Mutation[] = [
   ),
   of(
     'a node that was away is taken for one of its new class',
-    ['durable-objects/mesh-log.ts', 'audience: own?.was ?? now.audience', 'audience: now.audience'],
+    [
+      'durable-objects/mesh-log.ts',
+      'audience: this.#classAt(id, seq) ?? now.audience',
+      'audience: now.audience',
+    ],
+    MODEL,
+  ),
+  of(
+    'a node that came from another class is placed before its own entry',
+    [
+      'durable-objects/mesh-log.ts',
+      'const to = was === audience ? Math.max(from, newest) : this.#head',
+      'const to = Math.max(from, newest)',
+    ],
     MODEL,
   ),
   of(

@@ -351,6 +351,27 @@ async function run(world: World, one: Step): Promise<void> {
   }
 }
 
+/** A node gets another class, misses what follows, and must not keep the rules of the class it has for those of the class it had. */
+const [N0, N1, , N3] = IDS as [NodeId, NodeId, NodeId, NodeId]
+const RULES_OF_TWO_CLASSES: Step[] = [
+  {
+    do: 'policy',
+    policy: {
+      groups: { g: [] },
+      rules: [
+        { src: ['node:n1'], dst: ['*:22'] },
+        { src: ['node:n1'], dst: ['tag:y:*'] },
+      ],
+    },
+  },
+  { do: 'connect', node: N3 },
+  { do: 'tag', node: N3, tags: ['y'] },
+  { do: 'connect', node: N1 },
+  { do: 'restart' },
+  { do: 'connect', node: N0 },
+  { do: 'ports', ports: '22' },
+]
+
 const inFleet = (work: (storage: DurableObjectStorage) => Promise<void>): Promise<void> =>
   runInDurableObject(env.FLEET.getByName('model'), (_, state) => work(state.storage))
 
@@ -365,7 +386,7 @@ describe('nodes that follow the mesh by classes', () => {
           await world.sweep()
           world.check()
         }),
-        { numRuns: 150 },
+        { numRuns: 200, examples: [[RULES_OF_TWO_CLASSES]] },
       ),
     )
   })
