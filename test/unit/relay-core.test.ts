@@ -257,6 +257,18 @@ describe('a socket', () => {
     expect(a.closed).toBeUndefined()
   })
 
+  test('that slept beside its successor does not take that with it', () => {
+    const first = relay()
+    const [a, b] = first.pair()
+    const newer = new End(1)
+    const second = relay()
+    for (const end of [a, b]) if (end.kept) second.core.restore(end, end.kept)
+    if (a.kept) second.core.restore(newer, a.kept)
+    second.core.leave(a)
+    second.send(b, b.indexOf(a), 30)
+    expect(newer.got).toHaveLength(1)
+  })
+
   test('of which an index was let go gets it again only after all others', () => {
     const { core, allow, ask } = relay()
     const peers = Array.from({ length: 5 }, (_, i) => new End(10 + i))
