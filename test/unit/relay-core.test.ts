@@ -377,6 +377,9 @@ describe('what is on its way', () => {
     const before = core.buffered
     for (let i = 0; i < 100; i++) ask(b, { type: 'mark', mark: `guess-${i}` })
     expect(core.buffered).toBe(before)
+    // Nor can one guess for ever.
+    for (let i = 0; i < 700; i++) ask(b, { type: 'mark', mark: `guess-${i}` })
+    expect(b.closed).toEqual({ code: 4002, reason: 'E_FRAME_RATE' })
   })
 
   test('does not keep a node for ever that has stopped reading', () => {
