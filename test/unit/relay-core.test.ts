@@ -257,6 +257,18 @@ describe('a socket', () => {
     expect(a.closed).toBeUndefined()
   })
 
+  test('that slept beside its successor does not take that with it', () => {
+    const first = relay()
+    const [a, b] = first.pair()
+    const newer = new End(1)
+    const second = relay()
+    for (const end of [a, b]) if (end.kept) second.core.restore(end, end.kept)
+    if (a.kept) second.core.restore(newer, a.kept)
+    second.core.leave(a)
+    second.send(b, b.indexOf(a), 30)
+    expect(newer.got).toHaveLength(1)
+  })
+
   test('of which an index was let go gets it again only after all others', () => {
     const { core, allow, ask } = relay()
     const peers = Array.from({ length: 5 }, (_, i) => new End(10 + i))
@@ -365,6 +377,9 @@ describe('what is on its way', () => {
     const before = core.buffered
     for (let i = 0; i < 100; i++) ask(b, { type: 'mark', mark: `guess-${i}` })
     expect(core.buffered).toBe(before)
+    // Nor can one guess for ever.
+    for (let i = 0; i < 700; i++) ask(b, { type: 'mark', mark: `guess-${i}` })
+    expect(b.closed).toEqual({ code: 4002, reason: 'E_FRAME_RATE' })
   })
 
   test('does not keep a node for ever that has stopped reading', () => {
