@@ -83,7 +83,8 @@ export const ENFORCEMENT: readonly Mutation[] = [
   of(
     'an address asked for by name tells where fresh ones begin',
     ['durable-objects/address-leases.ts', 'WHERE named = 0 AND ipv4', 'WHERE ipv4'],
-    POOL,
+    'gateway/node-routes.test.ts',
+    'gateway',
   ),
   of(
     'one lost question makes packets small',
