@@ -5,11 +5,12 @@
  *
  *     up ──hold──▶ held ──connected──▶ rising ──▶ up
  */
-import type { NodeFrame } from '../protocol/frames.ts'
+import type { MeshQuestion, NodeFrame } from '../protocol/frames.ts'
 import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
+import type { MapAck } from './mesh/map-acks.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
@@ -24,12 +25,13 @@ type Engine = Pick<
   | 'onSignal'
   | 'onConnected'
   | 'onDisconnected'
+  | 'answer'
   | 'status'
   | 'stop'
 >
 
 type Send = (frame: NodeFrame) => boolean
-type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'signal' }>
+type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' }>
 
 const RETRY_MS = 10_000
 const DONE = { held: 'taken away', rising: 'brought back' } as const
@@ -37,8 +39,11 @@ const DONE = { held: 'taken away', rising: 'brought back' } as const
 interface Options {
   readonly clock: Clock
   readonly log: Log
-  /** Is given where the engine's signals go. An engine that was stopped is followed by another. */
-  readonly createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine
+  /** Is given where what the engine says goes. An engine that was stopped is followed by another. */
+  readonly createEngine: (
+    sendSignals: (signals: OutgoingSignal[]) => void,
+    sendAck: (ack: MapAck) => void,
+  ) => Engine
 }
 
 export class MeshRuntime {
@@ -68,7 +73,7 @@ export class MeshRuntime {
     return this.#engine.position
   }
 
-  get reachability(): { readonly peers: number; readonly reachable: number } {
+  get reachability(): Engine['reachability'] {
     return this.#engine.reachability
   }
 
@@ -102,6 +107,7 @@ export class MeshRuntime {
       void this.#engine.onSignal(frame.from, frame.sealed)
       return
     }
+    if (frame.type !== 'mesh') return void this.#answer(frame)
     const { type: _, ...changes } = frame
     this.#apply(changes)
   }
@@ -123,7 +129,10 @@ export class MeshRuntime {
   }
 
   #createEngine(): Engine {
-    return this.#options.createEngine((signals) => this.#outbox.add(signals))
+    return this.#options.createEngine(
+      (signals) => this.#outbox.add(signals),
+      (ack) => this.#transmit({ type: 'mesh_ack', ...ack }),
+    )
   }
 
   /** Takes the step when those before it are done, and again while it fails, unless something else is wanted by then. */
@@ -159,10 +168,23 @@ export class MeshRuntime {
     if (result === 'gap' && !this.#resyncing) this.#resync()
   }
 
+  async #answer(question: MeshQuestion): Promise<void> {
+    try {
+      const sealed = await this.#engine.answer(question)
+      if (sealed !== undefined) this.#transmit({ type: 'mesh_answer', request: question.request, sealed })
+    } catch (error) {
+      this.#options.log.warn('a question about the mesh was not answered', { problem: String(error) })
+    }
+  }
+
   #resync(): void {
     this.#resyncing = true
-    // Counted, but never held back: without it the map stands still.
+    this.#transmit({ type: 'mesh_resync', ...(this.position && { at: this.position }) })
+  }
+
+  /** Counted with the signals, but never held back: each of these is seldom, and somebody waits for it. */
+  #transmit(frame: NodeFrame): void {
     this.#bucket.take()
-    this.#send?.({ type: 'mesh_resync', ...(this.position && { at: this.position }) })
+    this.#send?.(frame)
   }
 }

@@ -8,9 +8,9 @@ import type { JoinedNode } from './joined-node.ts'
 import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
+import type { MeshEngineOptions } from './mesh/engine-options.ts'
 import { systemCommands } from './mesh/exec.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
-import type { OutgoingSignal } from './session/signal-outbox.ts'
 
 interface Options {
   readonly node: JoinedNode
@@ -22,16 +22,18 @@ interface Options {
 /** @throws UserError if there can be no interface here. */
 export async function startMesh(options: Options): Promise<MeshRuntime> {
   const { clock, log } = options
-  const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
-    createEngine(options, sendSignals)
-  const runtime = new MeshRuntime({ clock, log, createEngine: createWithSignals })
+  const runtime = new MeshRuntime({
+    clock,
+    log,
+    createEngine: (sendSignals, sendAck) => createEngine(options, { sendSignals, sendAck }),
+  })
   await runtime.start()
   return runtime
 }
 
 function createEngine(
   { node, clock, log, config }: Options,
-  sendSignals: (signals: OutgoingSignal[]) => void,
+  outlets: Pick<MeshEngineOptions, 'sendSignals' | 'sendAck'>,
 ): MeshEngine {
   const { interface: iface, listenPort, userspace } = config
   const { directory, keys } = node
@@ -54,7 +56,7 @@ function createEngine(
       return content && Buffer.from(content).toString('utf8')
     },
     saveCache: (text) => writePrivateFile(cache, text),
-    sendSignals,
+    ...outlets,
   })
 }
 

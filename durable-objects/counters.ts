@@ -15,6 +15,8 @@ const counters = {
   mesh_frames_sent: 0,
   mesh_bytes_sent: 0,
   mesh_snapshots_sent: 0,
+  mesh_acks: 0,
+  mesh_divergences: 0,
   rows_read: 0,
   rows_written: 0,
 }

@@ -4,7 +4,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import { randomBytes } from '../crypto/bytes.ts'
-import { nodeIdOf } from '../crypto/node-id.ts'
+import { externalPeerIdOf, nodeIdOf } from '../crypto/node-id.ts'
 import {
   fleetIpv6Prefix,
   ipv4ToNumber,
@@ -34,6 +34,7 @@ import { leaseAddress, releaseAddress } from './address-pool.ts'
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
+import { type ExternalPeer, ExternalPeers } from './external-peers.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
 import { MeshFanout } from './mesh-fanout.ts'
@@ -77,6 +78,8 @@ export interface NodeRecord {
   readonly entry: number | null
 }
 
+type WithIpv6<T> = T & Pick<NodeRecord, 'ipv6'>
+
 /** An offline node may take a day to hear that it is asked. */
 const ROTATION_ALLOWED_MS = 24 * 60 * 60_000
 
@@ -94,6 +97,7 @@ export class Fleet extends DurableObject<Env> {
   readonly #fanout: MeshFanout
   readonly #shards: number
   readonly #keyEntries: KeyEntries
+  readonly #externalPeers: ExternalPeers
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -101,6 +105,7 @@ export class Fleet extends DurableObject<Env> {
     const { id, epoch } = this.#identify()
     this.#id = id
     this.#log = new MeshLog(this.#sql, epoch)
+    this.#externalPeers = new ExternalPeers(this.#sql, env.FLEET_CIDR)
     this.#keyEntries = new KeyEntries(this.#sql, (events) =>
       callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
     )
@@ -253,9 +258,49 @@ export class Fleet extends DurableObject<Env> {
       })
       if (row.mesh !== mesh) void this.#fanout.changed({ urgent: false })
     }
-    if (!registration.mesh) return { position: this.#log.position, frames: [], snapshot: false }
+    if (!registration.mesh) return { position: this.#log.position, hash: '', frames: [], snapshot: false }
     this.#fanout.listens(shardName(row.id, this.#shards))
     return this.#log.since(registration.at)
+  }
+
+  /** Where the log is, and since when a node at each of these places is owed the next entry. */
+  meshLag(places: readonly number[]): { readonly head: MeshPosition; readonly owedSince: (number | null)[] } {
+    return { head: this.#log.position, owedSince: places.map((seq) => this.#log.owedSince(seq)) }
+  }
+
+  externalPeers(after: string, limit: number): WithIpv6<ExternalPeer>[] {
+    return this.#externalPeers.list(after, limit).map((peer) => this.#withIpv6(peer))
+  }
+
+  /** Lets a device without an agent into the mesh, by its WireGuard key. */
+  async addExternalPeer(
+    peer: Pick<ExternalPeer, 'name' | 'wg' | 'tags'>,
+  ): Promise<Result<WithIpv6<ExternalPeer>, Refusal>> {
+    const id = await externalPeerIdOf(peer.wg)
+    const added = this.#sql.transaction(() => {
+      if (this.nodeByName(peer.name) !== undefined) return err(refusal('E_PEER_NAME_TAKEN'))
+      const node = this.#sql.first('SELECT id FROM nodes WHERE wg_key = ?', peer.wg)
+      if (node !== undefined) return err(refusal('E_KEY_IN_USE'))
+      const result = this.#externalPeers.add({ id, ...peer }, Date.now())
+      if (result.ok && result.value.isNew) this.#log.append(id)
+      return result
+    })
+    if (!added.ok) return added
+    const { isNew, ...value } = added.value
+    if (isNew) await this.#fanout.changed({ urgent: false })
+    return ok(this.#withIpv6(value))
+  }
+
+  /** Its peers drop it at once. */
+  async removeExternalPeer(name: NodeName): Promise<ExternalPeer | undefined> {
+    const peer = this.#externalPeers.byName(name)
+    if (peer === undefined) return undefined
+    this.#sql.transaction(() => {
+      this.#externalPeers.remove(peer, Date.now())
+      this.#log.append(peer.id)
+    })
+    await this.#fanout.changed({ urgent: true })
+    return peer
   }
 
   changesSince(at: MeshPosition | undefined): MeshUpdate {
@@ -297,7 +342,7 @@ export class Fleet extends DurableObject<Env> {
       enrolment.wg,
       enrolment.seal,
     )
-    if (clash !== undefined) return err(refusal('E_KEY_IN_USE'))
+    if (clash !== undefined || this.#externalPeers.hasKey(enrolment.wg)) return err(refusal('E_KEY_IN_USE'))
 
     const now = Date.now()
     const range = parseIpv4Range(this.env.FLEET_CIDR)
@@ -352,13 +397,22 @@ export class Fleet extends DurableObject<Env> {
     for (const letters of [0, 4, 26]) {
       const name =
         letters === 0 ? wanted : `${wanted.slice(0, 36).replace(/-+$/, '')}-${id.slice(0, letters)}`
-      if (this.nodeByName(NodeName.parse(name)) === undefined) return NodeName.parse(name)
+      if (this.#isFree(NodeName.parse(name))) return NodeName.parse(name)
     }
     throw new Error('a name that ends in the whole node id is taken')
   }
 
+  /** Nodes and peers without an agent share the names of the mesh. */
+  #isFree(name: NodeName): boolean {
+    return this.nodeByName(name) === undefined && this.#externalPeers.byName(name) === undefined
+  }
+
   #row(id: NodeId): NodeRow | undefined {
     return this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ?', id)
+  }
+
+  #withIpv6<T extends { readonly id: NodeId }>(peer: T): WithIpv6<T> {
+    return { ...peer, ipv6: nodeIpv6(this.#id, peer.id) }
   }
 
   #record(row: NodeRow): NodeRecord {

@@ -57,6 +57,6 @@ export class MeshDelivery {
       count('mesh_bytes_sent', frame.length)
     }
     if (update.snapshot) count('mesh_snapshots_sent')
-    this.#sessions.update(socket, { mesh: update.position })
+    this.#sessions.update(socket, { mesh: update.position, meant: update.hash })
   }
 }

@@ -7,7 +7,8 @@ import { numberToIpv4 } from '../protocol/addresses.ts'
 import { type NodeId, Tags } from '../protocol/ids.ts'
 import { MESH_ENTRIES_PER_FRAME, MESH_LOG_KEEP } from '../protocol/limits.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../protocol/mesh.ts'
-import type { NodeRow } from './fleet-schema.ts'
+import { externalMember, externalMembers, externalMembersSince, type MemberRow } from './external-peers.ts'
+import { MeshView } from './mesh-view.ts'
 import type { Sql } from './sql.ts'
 
 /** Entries by which a kept snapshot may lag; building one reads every node's row. */
@@ -17,6 +18,8 @@ const PRUNE_EVERY = 1024
 /** What to send, encoded: each is one session frame. */
 export interface MeshUpdate {
   readonly position: MeshPosition
+  /** Of the map that they lead to (crypto/mesh-hash.ts). */
+  readonly hash: string
   readonly frames: readonly string[]
   readonly snapshot: boolean
 }
@@ -24,12 +27,14 @@ export interface MeshUpdate {
 export class MeshLog {
   readonly #sql: Sql
   readonly #epoch: string
+  readonly #view: MeshView
   #snapshot: { readonly seq: number; readonly frames: readonly string[] } | undefined
   #head: number
 
   constructor(sql: Sql, epoch: string) {
     this.#sql = sql
     this.#epoch = epoch
+    this.#view = new MeshView({ all: () => this.#members().map(peerOf), one: (id) => this.#member(id) })
     this.#head = sql.first<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM mesh_log')?.seq ?? 0
   }
 
@@ -40,26 +45,48 @@ export class MeshLog {
   /** Call in the transaction that changes the node. */
   append(node: NodeId): void {
     const seq = this.#sql.first<{ seq: number }>(
-      'INSERT INTO mesh_log (node_id) VALUES (?) RETURNING seq',
+      'INSERT INTO mesh_log (node_id, at) VALUES (?, ?) RETURNING seq',
       node,
+      Date.now(),
     )?.seq
     if (seq === undefined) throw new Error('the mesh log gave no sequence number')
     this.#head = seq
+    this.#view.touch(node)
     if (seq % PRUNE_EVERY === 0) this.#sql.run('DELETE FROM mesh_log WHERE seq <= ?', seq - MESH_LOG_KEEP)
   }
 
   /** From `at` to the newest: a delta where the log reaches back that far, else a snapshot. */
   since(at: MeshPosition | undefined): MeshUpdate {
     if (at !== undefined && at.epoch === this.#epoch && at.seq <= this.#head && this.#reachesBackTo(at.seq)) {
-      return { position: this.position, frames: this.#delta(at.seq), snapshot: false }
+      return {
+        position: this.position,
+        hash: this.viewHash(),
+        frames: this.#delta(at.seq),
+        snapshot: false,
+      }
     }
     if (this.#snapshot === undefined || this.#head - this.#snapshot.seq > SNAPSHOT_MAX_LAG)
       this.#snapshot = this.#build()
     return {
       position: this.position,
+      hash: this.viewHash(),
       frames: [...this.#snapshot.frames, ...this.#delta(this.#snapshot.seq)],
       snapshot: true,
     }
+  }
+
+  /** Of the map at the newest place. A policy will have one for each class of nodes that hear of the same peers. */
+  viewHash(): string {
+    return this.#view.hash()
+  }
+
+  /** When the entry after that place was made, which a node there is waiting for; null if there is none. */
+  owedSince(seq: number): number | null {
+    if (seq >= this.#head) return null
+    return (
+      this.#sql.first<{ at: number }>('SELECT at FROM mesh_log WHERE seq > ? ORDER BY seq LIMIT 1', seq)
+        ?.at ?? 0
+    )
   }
 
   #reachesBackTo(seq: number): boolean {
@@ -70,11 +97,12 @@ export class MeshLog {
 
   /** The changes after `seq`, cut so that each frame stays small; each part leads to the place its last entry has. */
   #delta(seq: number): string[] {
-    const rows = this.#sql.all<NodeRow & { seq: number }>(
+    const nodes = this.#sql.all<MemberRow & { seq: number }>(
       `SELECT n.*, l.seq FROM (SELECT node_id, MAX(seq) AS seq FROM mesh_log WHERE seq > ? GROUP BY node_id) l
-       JOIN nodes n ON n.id = l.node_id ORDER BY l.seq`,
+       JOIN nodes n ON n.id = l.node_id`,
       seq,
     )
+    const rows = [...nodes, ...externalMembersSince(this.#sql, seq)].sort((a, b) => a.seq - b.seq)
     const frames: string[] = []
     let from = seq
     for (let start = 0; start < rows.length; start += MESH_ENTRIES_PER_FRAME) {
@@ -98,11 +126,7 @@ export class MeshLog {
   }
 
   #build(): { seq: number; frames: string[] } {
-    const peers = this.#sql
-      .all<NodeRow>(
-        'SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL AND quarantine IS NULL ORDER BY id',
-      )
-      .map(peerOf)
+    const peers = this.#members().map(peerOf)
     const frames: string[] = []
     for (let start = 0; start === 0 || start < peers.length; start += MESH_ENTRIES_PER_FRAME) {
       const more = start + MESH_ENTRIES_PER_FRAME < peers.length
@@ -111,18 +135,31 @@ export class MeshLog {
     }
     return { seq: this.#head, frames }
   }
+
+  #members(): MemberRow[] {
+    const nodes = this.#sql.all<MemberRow>(
+      'SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL AND quarantine IS NULL ORDER BY id',
+    )
+    return [...nodes, ...externalMembers(this.#sql)]
+  }
+
+  #member(id: NodeId): MeshPeer | undefined {
+    const row =
+      this.#sql.first<MemberRow>('SELECT * FROM nodes WHERE id = ?', id) ?? externalMember(this.#sql, id)
+    return row && isMember(row) ? peerOf(row) : undefined
+  }
 }
 
-const isMember = (row: NodeRow): boolean =>
+const isMember = (row: MemberRow): boolean =>
   row.mesh === 1 && row.removed_at === null && row.quarantine === null
 
-function peerOf(row: NodeRow): MeshPeer {
+function peerOf(row: MemberRow): MeshPeer {
   const tags = Tags.parse(JSON.parse(row.tags))
   return {
     id: row.id,
     name: row.name,
     wg: row.wg_key,
-    seal: row.sealing_key,
+    ...(row.sealing_key !== null && { seal: row.sealing_key }),
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
   }

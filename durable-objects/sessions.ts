@@ -20,6 +20,8 @@ export interface Presence {
   readonly status: NodeStatus
   readonly seenAt: number
   readonly telemetry?: Attachment['telemetry']
+  /** The newest acknowledgement of the mesh map. */
+  readonly ack?: Attachment['ack']
 }
 
 interface PresenceRow extends Record<string, number | null> {
@@ -109,8 +111,14 @@ export class Sessions {
       const attachment = this.get(socket)
       if (attachment?.state !== 'live') continue
       const seenAt = this.seenAt(socket, attachment)
-      const { telemetry } = attachment
-      return { node, status: leaseStatus(seenAt, now), seenAt, ...(telemetry && { telemetry }) }
+      const { telemetry, ack } = attachment
+      return {
+        node,
+        status: leaseStatus(seenAt, now),
+        seenAt,
+        ...(telemetry && { telemetry }),
+        ...(ack && { ack }),
+      }
     }
     const row = this.#row(node)
     return row && { node, status: 'offline', seenAt: row.seen_at }

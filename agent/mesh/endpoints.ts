@@ -79,6 +79,10 @@ const isReachable = (address: string, fleet: BlockList): boolean =>
 
 const isPublic = (address: string): boolean => !contains(PRIVATE, address)
 
+/** Those at which anybody reaches this node, who is not in its own network. */
+export const openEndpoints = (own: readonly Endpoint[], configured: Endpoint | undefined): Endpoint[] =>
+  own.filter((endpoint) => endpoint === configured || isPublic(split(endpoint).address))
+
 function split(endpoint: Endpoint): { readonly address: string; readonly port: number } {
   const colon = endpoint.lastIndexOf(':')
   return {

@@ -8,6 +8,7 @@ import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { Commands } from './exec.ts'
+import type { MapAck } from './map-acks.ts'
 import type { PeerStatus } from './peer-status.ts'
 import type { IgnoredSignals, SealedSignal } from './signals.ts'
 
@@ -34,6 +35,7 @@ export interface MeshEngineOptions {
   readonly saveCache: (text: string) => void
   /** At most a frame's worth at a time. Pacing is the caller's. */
   readonly sendSignals: (signals: SealedSignal[]) => void
+  readonly sendAck: (ack: MapAck) => void
 }
 
 export interface MeshStatus {

@@ -7,15 +7,18 @@
 import type { BlockList } from 'node:net'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
-import type { NodeId } from '../../protocol/ids.ts'
+import type { MeshQuestion } from '../../protocol/frames.ts'
+import type { Endpoint, NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
+import type { MeshSummary } from '../../protocol/mesh-report.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
 import { Announcer } from './announcer.ts'
+import { MeshAnswers } from './answers.ts'
 import { emptyCache, formatCache, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
-import { ownEndpoints } from './endpoints.ts'
+import { openEndpoints, ownEndpoints } from './endpoints.ts'
 import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
@@ -23,6 +26,8 @@ import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
+import { type MapAck, MapAcks } from './map-acks.ts'
+import { summarise } from './pair-report.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { describeRefused } from './refused-peers.ts'
 import { SerialTask } from './serial-task.ts'
@@ -44,6 +49,8 @@ export class MeshEngine {
   readonly #paths: PeerPaths
   readonly #apply: SerialTask
   readonly #save: DelayedSave
+  readonly #acks: MapAcks
+  readonly #answers: MeshAnswers
   #map = new MeshMap()
   #accepted: Acceptance = { peers: new Map(), refused: [] }
   /** Why some peers are not on the interface; undefined if all are. */
@@ -51,6 +58,8 @@ export class MeshEngine {
   /** False after a failure: the interface may be gone, and is looked after before anything else. */
   #interfaceUp = false
   #reachable = 0
+  #summary: MeshSummary = summarise([])
+  #own: readonly Endpoint[] = []
   #tick: Timer | undefined
   #started = false
   #stopped = false
@@ -84,6 +93,16 @@ export class MeshEngine {
     this.#save = new DelayedSave(clock, () => this.#saveCache())
     this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
+    this.#acks = new MapAcks(clock, options.sendAck)
+    this.#answers = new MeshAnswers({
+      fleet: fleet.id,
+      self: self.id,
+      sealingKey: self.sealing.privateKey,
+      commands,
+      iface: options.iface,
+      peers: () => this.#devicePeers.status(this.#peers()),
+      open: () => openEndpoints(this.#own, options.publicEndpoint),
+    })
     this.#apply = new SerialTask(
       clock,
       () => this.#reconcile(),
@@ -97,8 +116,8 @@ export class MeshEngine {
   }
 
   /** As last seen, at most some seconds ago. */
-  get reachability(): { readonly peers: number; readonly reachable: number } {
-    return { peers: this.#accepted.peers.size, reachable: this.#reachable }
+  get reachability(): { readonly peers: number; readonly reachable: number; readonly summary: MeshSummary } {
+    return { peers: this.#accepted.peers.size, reachable: this.#reachable, summary: this.#summary }
   }
 
   /**
@@ -131,7 +150,11 @@ export class MeshEngine {
     const result = this.#map.fold(changes)
     if (this.#map.peers === mapBefore) {
       // An empty change still moves the place in the log.
-      if (result === 'applied' && changes.more === undefined) this.#save.soon()
+      if (result === 'applied' && changes.more === undefined) {
+        this.#save.soon()
+        const ack = this.#ackOf()
+        if (ack !== undefined) this.#acks.moved(ack)
+      }
       return result
     }
     this.#accept()
@@ -159,10 +182,17 @@ export class MeshEngine {
   onConnected(): void {
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
+    this.#acks.connect()
   }
 
   onDisconnected(): void {
     this.#announcer.disconnect()
+    this.#acks.disconnect()
+  }
+
+  /** @returns what is sealed for whoever asks; undefined if there is no answer. */
+  answer(question: MeshQuestion): Promise<string | undefined> {
+    return this.#answers.answer(question)
   }
 
   async status(): Promise<MeshStatus> {
@@ -182,6 +212,7 @@ export class MeshEngine {
   async stop({ keepInterface }: { readonly keepInterface: boolean }): Promise<void> {
     this.#stopped = true
     this.#announcer.disconnect()
+    this.#acks.stop()
     this.#tick?.cancel()
     await this.#apply.stop()
     this.#save.close()
@@ -217,12 +248,21 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
-    const { reachable, learned, refused } = await this.#devicePeers.follow(this.#peers())
+    const ack = this.#ackOf()
+    const { reachable, learned, refused, pairs } = await this.#devicePeers.follow(this.#peers())
     this.#interfaceUp = true
+    this.#summary = summarise(pairs)
+    if (ack !== undefined) this.#acks.applied(ack)
     this.#noteLeftOut(describeRefused([...this.#accepted.refused, ...refused]))
     this.#reachable = reachable
     if (learned) this.#save.soon()
     this.#scheduleTick()
+  }
+
+  /** What can be said of the map as it is now, once it is on the interface. */
+  #ackOf(): MapAck | undefined {
+    const { position, hash } = this.#map
+    return position && { ...position, hash }
   }
 
   #noteLeftOut(problem: string | undefined): void {
@@ -250,6 +290,7 @@ export class MeshEngine {
         fleet: this.#fleetRanges,
         configured: publicEndpoint,
       })
+      this.#own = own
       this.#paths.relocate(local)
       if (this.#announcer.relocate(own)) this.#announcer.announce(this.#peers(), { reply: false })
     } catch (error) {

@@ -94,6 +94,13 @@ export class PeerPaths {
     return { endpoint, keepalive: (endpoint ?? actual?.endpoint) === undefined ? 0 : KEEPALIVE_SECONDS }
   }
 
+  /** For a peer that nobody talks to: WireGuard may call it, but it is not looked for, and nothing keeps the way to it open. */
+  planIdle(id: NodeId, actual: ActualPeer | undefined): PathPlan {
+    const { search } = this.#path(id)
+    search.settle()
+    return { endpoint: actual?.endpoint === undefined ? search.first : undefined, keepalive: 0 }
+  }
+
   /** The plan's endpoint is set. */
   tried(id: NodeId): void {
     this.#path(id).search.tried(this.#options.clock.elapsed())

@@ -1,7 +1,7 @@
 /** Signals between this node and its peers: who may say what, and that it is said once. */
 import type { importSealingKey } from '../../crypto/hpke.ts'
 import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
-import type { Endpoint, FleetId, NodeId } from '../../protocol/ids.ts'
+import type { Endpoint, FleetId, NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
@@ -53,13 +53,14 @@ export class Signals {
 
   /** Batches that fit a frame each. */
   async *seal(
-    peers: readonly MeshPeer[],
+    all: readonly MeshPeer[],
     content: { readonly endpoints: Endpoint[]; readonly reply: boolean },
   ): AsyncGenerator<SealedSignal[]> {
+    const peers = all.filter(hasAgent)
     for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
       const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
       const sealed = await Promise.allSettled(
-        batch.map((peer) => this.#sealFor(peer, { ...content, at: this.#nextAt() })),
+        batch.map(({ id, seal }) => this.#sealFor(id, seal, { ...content, at: this.#nextAt() })),
       )
       // One peer with a key to which nothing can be sealed must not silence this node for all others.
       const signals = sealed.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
@@ -73,7 +74,7 @@ export class Signals {
     sealed: string,
     lastAt: () => number | undefined,
   ): Promise<Signal | undefined> {
-    if (sender === undefined) return this.#ignore('unknownSender')
+    if (sender?.seal === undefined) return this.#ignore('unknownSender')
     if (!this.#limit.admit(sender.id)) return this.#ignore('tooMany')
     const { fleet, self, sealingKey, clock } = this.#options
     const opened = await openSignal(sealingKey, sealed, { fleet, from: sender.id, to: self }, sender.seal)
@@ -87,12 +88,9 @@ export class Signals {
     this.#limit.forgetAllBut(peers)
   }
 
-  async #sealFor(peer: MeshPeer, signal: Signal): Promise<SealedSignal> {
+  async #sealFor(to: NodeId, seal: SealingKey, signal: Signal): Promise<SealedSignal> {
     const { fleet, self, sealingKey } = this.#options
-    return {
-      to: peer.id,
-      sealed: await sealSignal(peer.seal, signal, { fleet, from: self, to: peer.id }, sealingKey),
-    }
+    return { to, sealed: await sealSignal(seal, signal, { fleet, from: self, to }, sealingKey) }
   }
 
   /** Strictly rising, so that of two signals in one millisecond the second is not taken for a repetition. */
@@ -106,3 +104,5 @@ export class Signals {
     return undefined
   }
 }
+
+const hasAgent = (peer: MeshPeer): peer is MeshPeer & { readonly seal: SealingKey } => peer.seal !== undefined

@@ -46,7 +46,7 @@ export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
 export type PushedFrame = Extract<
   GatewayFrame,
-  { type: 'mesh' | 'signal' | 'ack' | 'rotate_identity' | 'secret_changed' }
+  { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' | 'ack' | 'rotate_identity' | 'secret_changed' }
 >
 
 interface Options {

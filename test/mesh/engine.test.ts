@@ -5,10 +5,9 @@ import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
 import { nodeIpv6 } from '../../protocol/addresses.ts'
 import { Endpoint, type NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
-import type { MeshPeer } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { FakeWireGuard } from './fake-wireguard.ts'
-import { FLEET, newSeed, selfOf, testNode } from './mesh-node.ts'
+import { type AgentPeer, FLEET, newSeed, selfOf, testNode } from './mesh-node.ts'
 
 const HERE = '198.18.0.1:51820'
 const THERE = Endpoint.parse('198.18.0.2:51820')
@@ -38,14 +37,14 @@ async function otherNode(number: number) {
   return {
     entry,
     key: base64UrlToBase64(entry.wg),
-    signal: (to: MeshPeer, content: Partial<Signal>, change: { from?: NodeId; to?: NodeId } = {}) =>
+    signal: (to: AgentPeer, content: Partial<Signal>, change: { from?: NodeId; to?: NodeId } = {}) =>
       sealSignal(
         to.seal,
         { endpoints: [THERE], reply: false, at: 1_000, ...content },
         { ...route, to: to.id, ...change },
         self.sealing.privateKey,
       ),
-    open: async (sealed: string, from: MeshPeer) => {
+    open: async (sealed: string, from: AgentPeer) => {
       const way = { fleet: FLEET, from: from.id, to: entry.id }
       const opened = await openSignal(self.sealing.privateKey, sealed, way, from.seal)
       if (!opened.ok) throw new Error('not for this node')
@@ -86,7 +85,7 @@ describe('peers of the map', () => {
     const two = await otherNode(2)
     mesh.applyChanges({ epoch: 'e', to: 1, put: [entry, two.entry] })
     await settled(() => expect([...wireguard.peers.keys()]).toEqual([two.key]))
-    expect(mesh.reachability).toEqual({ peers: 1, reachable: 0 })
+    expect(mesh.reachability).toMatchObject({ peers: 1, reachable: 0 })
   })
 
   test('come in bursts that share a run', async () => {

@@ -5,6 +5,7 @@ import { SystemBackend } from '../../agent/mesh/backend.ts'
 import { MeshEngine } from '../../agent/mesh/engine.ts'
 import type { MeshEngineOptions } from '../../agent/mesh/engine-options.ts'
 import type { Commands } from '../../agent/mesh/exec.ts'
+import type { MapAck } from '../../agent/mesh/map-acks.ts'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
 import { importSealingKey } from '../../crypto/hpke.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
@@ -18,6 +19,9 @@ export const IPV4_RANGE = '10.100.0.0/16'
 
 export const nodeId = (n: number): NodeId =>
   NodeId.parse(toBase32(new Uint8Array(16).fill(n & 255).fill(n >> 8, 8)))
+
+/** A peer that has an agent. */
+export type AgentPeer = MeshPeer & { readonly seal: SealingKey }
 
 /** What one node keeps of itself, as text that can be handed to another process. */
 export interface NodeSeed {
@@ -36,7 +40,7 @@ export async function selfOf({ number, wireguard, sealing }: NodeSeed) {
   const publicKey = async (hex: string) => x25519PublicKey(secret(hex))
   const id = nodeId(number)
   const ipv4 = Ipv4.parse(`10.100.0.${number}`)
-  const entry: MeshPeer = {
+  const entry: AgentPeer = {
     id,
     name: NodeName.parse(`node-${number}`),
     wg: WireGuardKey.parse(await publicKey(wireguard)),
@@ -80,6 +84,7 @@ export async function testNode(options: TestNodeOptions) {
   const { seed, stateDirectory, iface, clock = systemClock } = options
   const calls: Call[] = []
   const sent: SealedSignal[] = []
+  const acks: MapAck[] = []
   const saved = { cache: options.cache }
   const warnings: string[] = []
   const commands = recording(options.commands, calls)
@@ -99,9 +104,10 @@ export async function testNode(options: TestNodeOptions) {
       saved.cache = text
     },
     sendSignals: (signals) => void sent.push(...signals),
+    sendAck: (ack) => void acks.push(ack),
     ...options.change,
   })
-  return { engine, entry, calls, sent, saved, warnings, iface }
+  return { engine, entry, calls, sent, acks, saved, warnings, iface }
 }
 
 export type TestNode = Awaited<ReturnType<typeof testNode>>

@@ -1,0 +1,49 @@
+/**
+ * A hash of what a node means the mesh to be: its peers, in whatever order they came, and its rules. Each entry is hashed by itself and the
+ * hashes are added up, so that a change of one peer costs two hashes and not a pass over all of them.
+ *
+ * It finds maps that have gone apart by mistake. It is no proof: whoever may choose entries can find others of the same sum.
+ */
+import { sha256 } from '@noble/hashes/sha2.js'
+import type { MeshPeer, MeshRule } from '../protocol/mesh.ts'
+import { toBase64Url, utf8 } from './bytes.ts'
+import { DOMAIN } from './domains.ts'
+
+const BITS = 64
+const BYTES = BITS / 8
+
+/** A sum of entries; 0n for none. */
+export type MeshSum = bigint
+
+export const addPeer = (sum: MeshSum, peer: MeshPeer): MeshSum => BigInt.asUintN(BITS, sum + peerHash(peer))
+export const takePeer = (sum: MeshSum, peer: MeshPeer): MeshSum => BigInt.asUintN(BITS, sum - peerHash(peer))
+
+export const sumOfPeers = (peers: Iterable<MeshPeer>): MeshSum => {
+  let sum = 0n
+  for (const peer of peers) sum = addPeer(sum, peer)
+  return sum
+}
+
+/** As both sides send and keep it: 11 characters. */
+export function meshHash(sum: MeshSum, rules: readonly MeshRule[] | null | undefined): string {
+  const whole = BigInt.asUintN(BITS, sum + (rules ? entryHash('rules', JSON.stringify(rules)) : 0n))
+  const bytes = new Uint8Array(BYTES)
+  new DataView(bytes.buffer).setBigUint64(0, whole)
+  return toBase64Url(bytes)
+}
+
+/** The form is canonical whichever way the fields came, and has every field that a later version of the protocol adds. */
+export const peerHash = (peer: MeshPeer): MeshSum =>
+  entryHash(
+    'peer',
+    JSON.stringify(
+      Object.entries(peer)
+        .filter(([, value]) => value !== undefined)
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    ),
+  )
+
+const entryHash = (kind: 'peer' | 'rules', text: string): MeshSum => {
+  const { buffer, byteOffset } = sha256(utf8(`${DOMAIN.meshHash}\n${kind}\n${text}`))
+  return new DataView(buffer, byteOffset).getBigUint64(0)
+}
