@@ -5,6 +5,7 @@ import { apiKeyCommands, whoamiCommand } from './commands/api-key.ts'
 import { auditCommands } from './commands/audit.ts'
 import { gatewayKeyCommands } from './commands/gateway-key.ts'
 import { keyCommands } from './commands/key.ts'
+import { meshCommands } from './commands/mesh.ts'
 import { nodeCommands } from './commands/node.ts'
 import { secretCommands } from './commands/secret.ts'
 import { tokenCommands } from './commands/token.ts'
@@ -20,6 +21,7 @@ output, everything else to standard error; -o json prints data for programs.`,
       upCommand,
       tokenCommands,
       nodeCommands,
+      meshCommands,
       secretCommands,
       auditCommands,
       apiKeyCommands,
