@@ -54,6 +54,8 @@ export class SimulatedNode {
   pongs = 0
   errors = 0
   meshBytes = 0
+  /** Of every frame that came. */
+  bytes = 0
   /** Called with each mesh frame as it came. */
   onMesh: ((text: string) => void) | undefined
   /** What it answers when somebody asks of its mesh. */
@@ -124,6 +126,7 @@ export class SimulatedNode {
     const registered = new Promise<void>((resolve, reject) => {
       socket.on('message', (data) => {
         const text = data.toString()
+        this.bytes += text.length
         if (text === PONG) this.pongs++
         else if (text.startsWith('{"type":"ack"')) this.acks++
         else if (text.startsWith('{"type":"mesh",')) {
