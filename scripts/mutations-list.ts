@@ -1,6 +1,7 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
+import { WATCHED_MESH } from './mutations-of-mesh-watch.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
@@ -902,6 +903,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ROLES,
   ...ANSWERS,
   ...NAMES_OF_THE_MESH,
+  ...WATCHED_MESH,
   ...NODE_SECRETS,
   ...OWNER_SECRETS,
   ...AUDIT_TRAIL,

@@ -1,0 +1,211 @@
+/** Guards of what is seen of the mesh, and of peers without an agent, and the tests that must notice when one is lost. */
+import type { Mutation } from './mutations-list.ts'
+
+const ACKS = ['host', 'mesh/acks.test.ts'] as const
+const MAP = ['host', 'mesh/map.test.ts'] as const
+const LAZY = ['host', 'mesh/lazy-peers.test.ts'] as const
+const ANSWERS = ['host', 'mesh/answers.test.ts'] as const
+const HASH = ['host', 'both/mesh-hash.test.ts'] as const
+const WATCH = ['gateway', 'gateway/mesh-watch.test.ts'] as const
+
+const of = (
+  name: string,
+  [file, search, replace]: readonly [string, string, string],
+  [project, test]: readonly ['host' | 'gateway', string],
+): Mutation => ({ name, file, search, replace, project, test })
+
+export const WATCHED_MESH: readonly Mutation[] = [
+  of(
+    'a map is acknowledged when it is heard',
+    [
+      'agent/mesh/engine.ts',
+      '    this.#accept()\n    this.#save.soon()',
+      '    this.#accept()\n    const heard = this.#ackOf()\n    if (heard) this.#acks.applied(heard)\n    this.#save.soon()',
+    ],
+    ACKS,
+  ),
+  of(
+    'every change is acknowledged by itself',
+    ['agent/mesh/map-acks.ts', '!this.#connected || this.#pause !== undefined ||', '!this.#connected ||'],
+    ACKS,
+  ),
+  of(
+    'a new session is told nothing',
+    [
+      'agent/mesh/map-acks.ts',
+      'this.#connected = true\n    this.#sent = undefined',
+      'this.#connected = true',
+    ],
+    ACKS,
+  ),
+  of(
+    'a place that moves acknowledges what is not applied',
+    [
+      'agent/mesh/map-acks.ts',
+      'if (this.#applied?.hash === ack.hash) this.applied(ack)',
+      'this.applied(ack)',
+    ],
+    ACKS,
+  ),
+  of(
+    'what a peer was stays in the sum',
+    ['agent/mesh/map.ts', 'if (old !== undefined) changed = takePeer(changed, old)', ''],
+    MAP,
+  ),
+  of(
+    'the hash of a map depends on the order of fields',
+    ['crypto/mesh-hash.ts', '.sort(([a], [b]) => (a < b ? -1 : 1))', ''],
+    HASH,
+  ),
+  of(
+    'the hash of a map does not have its rules',
+    ['crypto/mesh-hash.ts', "(rules ? entryHash('rules', JSON.stringify(rules)) : 0n)", '(rules ? 0n : 0n)'],
+    HASH,
+  ),
+  of(
+    'an acknowledgement of another epoch is compared',
+    ['durable-objects/mesh-acks.ts', 'mesh?.epoch !== epoch || mesh.seq !== seq', 'mesh?.seq !== seq'],
+    WATCH,
+  ),
+  of(
+    'an acknowledgement that is overtaken is compared',
+    ['durable-objects/mesh-acks.ts', ' || mesh.seq !== seq)', ')'],
+    WATCH,
+  ),
+  of(
+    'a wrong map is sent anew for ever',
+    ['durable-objects/mesh-acks.ts', '    if (session.diverged) return\n', ''],
+    WATCH,
+  ),
+  of(
+    'a wrong map is sent anew in silence',
+    ['durable-objects/mesh-acks.ts', "'mesh.diverged'", "'mesh.sent'"],
+    WATCH,
+  ),
+  of(
+    'a node outside of the mesh acknowledges',
+    [
+      'durable-objects/session-shard.ts',
+      "          return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')\n        return this.#acks",
+      '          return\n        return this.#acks',
+    ],
+    WATCH,
+  ),
+  of(
+    'the gateway’s own hash misses what was there',
+    ['durable-objects/mesh-view.ts', 'if (before !== undefined) this.#sum = takePeer(this.#sum, before)', ''],
+    WATCH,
+  ),
+  of(
+    'any node may answer for another',
+    [
+      'durable-objects/node-questions.ts',
+      'this.#open.get(node)?.get(request)?.(answer)',
+      'for (const open of this.#open.values()) open.get(request)?.(answer)',
+    ],
+    WATCH,
+  ),
+  of(
+    'a node is asked without end',
+    ['durable-objects/node-questions.ts', 'open.size >= MAX_MESH_QUESTIONS || ', ''],
+    WATCH,
+  ),
+  of(
+    'a question is not in the trail',
+    [
+      'worker/routes/mesh-status.ts',
+      "    await audit(c, { actor: c.var.actor, action: 'mesh.ping', target, detail: { to: peer.id } })\n",
+      '    void target\n',
+    ],
+    WATCH,
+  ),
+  of(
+    'a viewer lets devices in',
+    [
+      'worker/routes/mesh-peers.ts',
+      ".post('/', requireRole('operator'), async (c) => {",
+      ".post('/', async (c) => {",
+    ],
+    WATCH,
+  ),
+  of(
+    'a device takes the name of a node',
+    [
+      'durable-objects/fleet.ts',
+      "if (this.nodeByName(peer.name) !== undefined) return err(refusal('E_PEER_NAME_TAKEN'))",
+      '',
+    ],
+    WATCH,
+  ),
+  of(
+    'a device takes the key of a node',
+    ['durable-objects/fleet.ts', "if (node !== undefined) return err(refusal('E_KEY_IN_USE'))", 'void node'],
+    WATCH,
+  ),
+  of(
+    'a node takes the key of a device',
+    ['durable-objects/fleet.ts', ' || this.#externalPeers.hasKey(enrolment.wg)', ''],
+    WATCH,
+  ),
+  of(
+    'a node takes the name of a device',
+    ['durable-objects/fleet.ts', ' && this.#externalPeers.byName(name) === undefined', ''],
+    WATCH,
+  ),
+  of(
+    'a removed device stays in the map',
+    [
+      'durable-objects/fleet.ts',
+      '      this.#externalPeers.remove(peer, Date.now())\n      this.#log.append(peer.id)',
+      '      this.#externalPeers.remove(peer, Date.now())',
+    ],
+    WATCH,
+  ),
+  of(
+    'a key of low order is let in',
+    [
+      'worker/routes/mesh-peers.ts',
+      'if (!(await isSafeX25519(peer.wg))) throw',
+      'if (peer.wg.length === 0) throw',
+    ],
+    WATCH,
+  ),
+  of(
+    'a node pings whoever it is told to',
+    [
+      'agent/mesh/answers.ts',
+      "if (peer === undefined) return { kind: 'refusal', code: 'unknown_peer' }",
+      "if (peer === undefined) return { kind: 'refusal', code: 'ping_failed' }",
+    ],
+    ANSWERS,
+  ),
+  of(
+    'a node runs as many commands as it is asked to',
+    ['agent/mesh/answers.ts', 'if (this.#running >= MAX_MESH_QUESTIONS) return undefined', ''],
+    ANSWERS,
+  ),
+  of(
+    'a page of pairs is as long as it gets',
+    ['agent/mesh/pair-report.ts', 'rest.slice(0, MESH_REPORT_PAIRS)', 'rest'],
+    ANSWERS,
+  ),
+  of(
+    'thousands of peers are kept alive',
+    ['agent/mesh/device-peers.ts', 'if (among > LAZY_ABOVE && !active)', 'if (among < 0 && !active)'],
+    LAZY,
+  ),
+  of(
+    'keepalives are traffic',
+    ['agent/mesh/peer-traffic.ts', '(actual?.keepalive ?? 0) > 0 ? UPKEEP_BYTES : 0', '0'],
+    LAZY,
+  ),
+  of(
+    'a phone is called for ever',
+    [
+      'agent/mesh/device-peers.ts',
+      'return peer.seal === undefined ? { ...plan, keepalive: 0 } : plan',
+      'return plan',
+    ],
+    LAZY,
+  ),
+]
