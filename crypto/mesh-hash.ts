@@ -32,15 +32,21 @@ export function meshHash(sum: MeshSum, rules: readonly MeshRule[] | null | undef
   return toBase64Url(bytes)
 }
 
+const hashes = new WeakMap<MeshPeer, MeshSum>()
+
+/** An entry is never changed, only replaced, so that its hash is worked out once, however often the map is added up. */
+export function peerHash(peer: MeshPeer): MeshSum {
+  const hash = hashes.get(peer) ?? entryHash('peer', canonical(peer))
+  hashes.set(peer, hash)
+  return hash
+}
+
 /** The form is canonical whichever way the fields came, and has every field that a later version of the protocol adds. */
-export const peerHash = (peer: MeshPeer): MeshSum =>
-  entryHash(
-    'peer',
-    JSON.stringify(
-      Object.entries(peer)
-        .filter(([, value]) => value !== undefined)
-        .sort(([a], [b]) => (a < b ? -1 : 1)),
-    ),
+const canonical = (peer: MeshPeer): string =>
+  JSON.stringify(
+    Object.entries(peer)
+      .filter(([, value]) => value !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
   )
 
 const entryHash = (kind: 'peer' | 'rules', text: string): MeshSum => {

@@ -1,6 +1,7 @@
 /**
- * Devices of the mesh that have no agent: a phone with a plain WireGuard configuration. They are no nodes, and in a table of their own: what
- * goes through the nodes, above all to find who may read a secret, must not meet one, and there is no key by which one could prove itself.
+ * Devices of the mesh that have no agent: a phone with a plain WireGuard configuration. To the mesh they are like nodes, with an address, tags and
+ * a place in the log, and so their rows are among the nodes'. To everything else they are none: there is no key by which one could prove
+ * itself, and whoever looks for nodes, above all for those that may read a secret, looks for rows that are not `external`.
  */
 import { ipv4ToNumber, numberToIpv4, parseIpv4Range } from '../protocol/addresses.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
@@ -11,12 +12,6 @@ import { leaseAddress, releaseAddress } from './address-pool.ts'
 import type { NodeRow } from './fleet-schema.ts'
 import type { Sql } from './sql.ts'
 
-/** What of a row goes into the map; a peer without an agent has no sealing key. */
-export type MemberRow = Pick<
-  NodeRow,
-  'id' | 'name' | 'wg_key' | 'ipv4' | 'tags' | 'mesh' | 'removed_at' | 'quarantine'
-> & { readonly sealing_key: NodeRow['sealing_key'] | null }
-
 export interface ExternalPeer {
   readonly id: NodeId
   readonly name: NodeName
@@ -26,32 +21,10 @@ export interface ExternalPeer {
   readonly createdAt: number
 }
 
-interface Row extends Record<string, string | number | null> {
-  id: NodeId
-  name: NodeName
-  wg_key: WireGuardKey
-  ipv4: number
-  tags: string
-  created_at: number
-  removed_at: number | null
+export interface NewExternalPeer extends Pick<ExternalPeer, 'id' | 'name' | 'wg' | 'tags'> {
+  /** Index of the audit entry that says its key. */
+  readonly entry: number
 }
-
-const AS_MEMBER = `id, name, wg_key, NULL AS sealing_key, ipv4, tags, removed_at IS NULL AS mesh, removed_at, NULL AS quarantine`
-
-/** Those of the map. */
-export const externalMembers = (sql: Sql): MemberRow[] =>
-  sql.all<MemberRow>(`SELECT ${AS_MEMBER} FROM external_peers WHERE removed_at IS NULL ORDER BY id`)
-
-export const externalMember = (sql: Sql, id: NodeId): MemberRow | undefined =>
-  sql.first<MemberRow>(`SELECT ${AS_MEMBER} FROM external_peers WHERE id = ?`, id)
-
-/** Those of the log after `seq`, removed ones too, each at its last place. */
-export const externalMembersSince = (sql: Sql, seq: number): (MemberRow & { seq: number })[] =>
-  sql.all<MemberRow & { seq: number }>(
-    `SELECT ${AS_MEMBER}, l.seq FROM (SELECT node_id, MAX(seq) AS seq FROM mesh_log WHERE seq > ? GROUP BY node_id) l
-     JOIN external_peers p ON p.id = l.node_id`,
-    seq,
-  )
 
 export class ExternalPeers {
   readonly #sql: Sql
@@ -63,69 +36,79 @@ export class ExternalPeers {
   }
 
   byName(name: NodeName): ExternalPeer | undefined {
-    const row = this.#sql.first<Row>(
-      'SELECT * FROM external_peers WHERE name = ? AND removed_at IS NULL',
+    const row = this.#sql.first<NodeRow>(
+      'SELECT * FROM nodes WHERE name = ? AND removed_at IS NULL AND external = 1',
       name,
     )
     return row && peerOf(row)
   }
 
-  /** Also of one that was removed: a key does not come back under another name. */
-  hasKey(wg: WireGuardKey): boolean {
-    return this.#sql.first('SELECT id FROM external_peers WHERE wg_key = ?', wg) !== undefined
-  }
-
   /** In order of name; `after` is the last name of the page before. */
   list(after: string, limit: number): ExternalPeer[] {
     return this.#sql
-      .all<Row>(
-        'SELECT * FROM external_peers WHERE removed_at IS NULL AND name > ? ORDER BY name LIMIT ?',
+      .all<NodeRow>(
+        'SELECT * FROM nodes WHERE removed_at IS NULL AND external = 1 AND name > ? ORDER BY name LIMIT ?',
         after,
         limit,
       )
       .map(peerOf)
   }
 
-  /** Call in a transaction. @param peer whose name and key no node has. Idempotent: the same key and name again are the same peer. */
+  /** Call in a transaction. Idempotent: the same key and name again are the same peer. */
   add(
-    peer: Omit<ExternalPeer, 'ipv4' | 'createdAt'>,
+    { id, name, wg, tags, entry }: NewExternalPeer,
     now: number,
-  ): Result<ExternalPeer & { readonly isNew: boolean }, Refusal> {
-    const named = this.byName(peer.name)
-    if (named?.id === peer.id) return ok({ ...named, isNew: false })
-    if (named !== undefined) return err(refusal('E_PEER_NAME_TAKEN'))
-    if (this.hasKey(peer.wg)) return err(refusal('E_KEY_IN_USE'))
-    const count = this.#sql.first<{ n: number }>(
-      'SELECT COUNT(*) AS n FROM external_peers WHERE removed_at IS NULL',
-    )?.n
-    if ((count ?? 0) >= MAX_EXTERNAL_PEERS) return err(refusal('E_PEERS_FULL'))
+  ): Result<{ readonly peer: ExternalPeer; readonly isNew: boolean }, Refusal> {
+    const known = this.byName(name)
+    if (known?.id === id) return ok({ peer: known, isNew: false })
+    if (this.#has('name = ? AND removed_at IS NULL', name)) return err(refusal('E_PEER_NAME_TAKEN'))
+    // Also of one that was removed: a key does not come back under another name.
+    if (this.#has('wg_key = ?', wg)) return err(refusal('E_KEY_IN_USE'))
+    if (this.#count() >= MAX_EXTERNAL_PEERS) return err(refusal('E_PEERS_FULL'))
     const range = parseIpv4Range(this.#cidr)
-    const ipv4 = range && leaseAddress(this.#sql, range, peer.id, now)
-    if (ipv4 === undefined) return err(refusal('E_POOL_EXHAUSTED'))
+    const address = range && leaseAddress(this.#sql, range, id, now)
+    if (address === undefined) return err(refusal('E_POOL_EXHAUSTED'))
+    // No key has a colon: what stands for the two that it lacks is found by nobody, and sealed to by nobody.
+    const none = `external:${id}`
     this.#sql.run(
-      'INSERT INTO external_peers (id, name, wg_key, ipv4, tags, created_at) VALUES (?, ?, ?, ?, ?, ?)',
-      peer.id,
-      peer.name,
-      peer.wg,
-      ipv4,
-      JSON.stringify(peer.tags),
+      `INSERT INTO nodes (id, name, identity_key, wg_key, sealing_key, ipv4, tags, agent, mesh, created_at, key_entry, external)
+       VALUES (?, ?, ?, ?, ?, ?, ?, '', 1, ?, ?, 1)`,
+      id,
+      name,
+      none,
+      wg,
+      none,
+      address,
+      JSON.stringify(tags),
       now,
+      entry,
     )
-    return ok({ ...peer, ipv4: numberToIpv4(ipv4), createdAt: now, isNew: true })
+    return ok({ peer: { id, name, wg, ipv4: numberToIpv4(address), tags, createdAt: now }, isNew: true })
   }
 
   /** Call in a transaction. */
   remove({ id, ipv4 }: ExternalPeer, now: number): void {
-    this.#sql.run('UPDATE external_peers SET removed_at = ? WHERE id = ?', now, id)
+    this.#sql.run('UPDATE nodes SET removed_at = ?, mesh = 0 WHERE id = ? AND external = 1', now, id)
     releaseAddress(this.#sql, ipv4ToNumber(ipv4), now)
+  }
+
+  #has(condition: string, value: string): boolean {
+    return this.#sql.first(`SELECT id FROM nodes WHERE ${condition}`, value) !== undefined
+  }
+
+  #count(): number {
+    const counted = this.#sql.first<{ n: number }>(
+      'SELECT COUNT(*) AS n FROM nodes WHERE external = 1 AND removed_at IS NULL',
+    )
+    return counted?.n ?? 0
   }
 }
 
-const peerOf = (row: Row): ExternalPeer => ({
-  id: row.id,
-  name: row.name,
-  wg: row.wg_key,
-  ipv4: numberToIpv4(row.ipv4),
-  tags: Tags.parse(JSON.parse(row.tags)),
-  createdAt: row.created_at,
+const peerOf = ({ id, name, wg_key, ipv4, tags, created_at }: NodeRow): ExternalPeer => ({
+  id,
+  name,
+  wg: wg_key,
+  ipv4: numberToIpv4(ipv4),
+  tags: Tags.parse(JSON.parse(tags)),
+  createdAt: created_at,
 })

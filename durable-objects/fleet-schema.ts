@@ -57,17 +57,8 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
   {
     id: 8,
     sql: `
-      -- Devices without an agent: a WireGuard key that an operator has let in, with an address. A removed one keeps its row, for its key.
-      CREATE TABLE external_peers (
-        id TEXT PRIMARY KEY,
-        name TEXT NOT NULL,
-        wg_key TEXT NOT NULL UNIQUE,
-        ipv4 INTEGER NOT NULL,
-        tags TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        removed_at INTEGER
-      ) WITHOUT ROWID;
-      CREATE UNIQUE INDEX external_peers_by_name ON external_peers (name) WHERE removed_at IS NULL;
+      -- A device without an agent: of the mesh, but no node. It has no identity and no sealing key; what stands there is none.
+      ALTER TABLE nodes ADD COLUMN external INTEGER NOT NULL DEFAULT 0;
 
       -- When it was, so that a node that lags can be said to lag since then.
       ALTER TABLE mesh_log ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
@@ -90,5 +81,7 @@ export interface NodeRow extends Record<string, string | number | null> {
   /** Why it is held; null for a node that is not. */
   quarantine: string | null
   rotation_until: number | null
+  /** 1 for a device without an agent. */
+  external: number
   key_entry: number | null
 }

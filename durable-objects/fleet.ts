@@ -34,7 +34,7 @@ import { leaseAddress, releaseAddress } from './address-pool.ts'
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
-import { type ExternalPeer, ExternalPeers } from './external-peers.ts'
+import { type ExternalPeer, ExternalPeers, type NewExternalPeer } from './external-peers.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
 import { MeshFanout } from './mesh-fanout.ts'
@@ -140,7 +140,10 @@ export class Fleet extends DurableObject<Env> {
   }
 
   nodeByName(name: NodeName): NodeRecord | undefined {
-    const row = this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE name = ? AND removed_at IS NULL', name)
+    const row = this.#sql.first<NodeRow>(
+      'SELECT * FROM nodes WHERE name = ? AND removed_at IS NULL AND external = 0',
+      name,
+    )
     return row && this.#record(row)
   }
 
@@ -155,7 +158,7 @@ export class Fleet extends DurableObject<Env> {
   /** In order of name; `after` is the last name of the page before. */
   list(after: string, limit: number): NodeRecord[] {
     const rows = this.#sql.all<NodeRow>(
-      'SELECT * FROM nodes WHERE removed_at IS NULL AND name > ? ORDER BY name LIMIT ?',
+      'SELECT * FROM nodes WHERE removed_at IS NULL AND external = 0 AND name > ? ORDER BY name LIMIT ?',
       after,
       limit,
     )
@@ -166,7 +169,7 @@ export class Fleet extends DurableObject<Env> {
   readers(policy: StoredPolicy): NodeRecord[] {
     const now = Date.now()
     const rows = this.#sql.all<NodeRow>(
-      'SELECT * FROM nodes WHERE removed_at IS NULL AND quarantine IS NULL ORDER BY name',
+      'SELECT * FROM nodes WHERE removed_at IS NULL AND quarantine IS NULL AND external = 0 ORDER BY name',
     )
     return rows.map((row) => this.#record(row)).filter(mightRead(policy, now))
   }
@@ -273,22 +276,16 @@ export class Fleet extends DurableObject<Env> {
   }
 
   /** Lets a device without an agent into the mesh, by its WireGuard key. */
-  async addExternalPeer(
-    peer: Pick<ExternalPeer, 'name' | 'wg' | 'tags'>,
-  ): Promise<Result<WithIpv6<ExternalPeer>, Refusal>> {
+  async addExternalPeer(peer: Omit<NewExternalPeer, 'id'>): Promise<Result<WithIpv6<ExternalPeer>, Refusal>> {
     const id = await externalPeerIdOf(peer.wg)
     const added = this.#sql.transaction(() => {
-      if (this.nodeByName(peer.name) !== undefined) return err(refusal('E_PEER_NAME_TAKEN'))
-      const node = this.#sql.first('SELECT id FROM nodes WHERE wg_key = ?', peer.wg)
-      if (node !== undefined) return err(refusal('E_KEY_IN_USE'))
       const result = this.#externalPeers.add({ id, ...peer }, Date.now())
       if (result.ok && result.value.isNew) this.#log.append(id)
       return result
     })
     if (!added.ok) return added
-    const { isNew, ...value } = added.value
-    if (isNew) await this.#fanout.changed({ urgent: false })
-    return ok(this.#withIpv6(value))
+    if (added.value.isNew) await this.#fanout.changed({ urgent: false })
+    return ok(this.#withIpv6(added.value.peer))
   }
 
   /** Its peers drop it at once. */
@@ -342,7 +339,7 @@ export class Fleet extends DurableObject<Env> {
       enrolment.wg,
       enrolment.seal,
     )
-    if (clash !== undefined || this.#externalPeers.hasKey(enrolment.wg)) return err(refusal('E_KEY_IN_USE'))
+    if (clash !== undefined) return err(refusal('E_KEY_IN_USE'))
 
     const now = Date.now()
     const range = parseIpv4Range(this.env.FLEET_CIDR)
@@ -408,7 +405,7 @@ export class Fleet extends DurableObject<Env> {
   }
 
   #row(id: NodeId): NodeRow | undefined {
-    return this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ?', id)
+    return this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ? AND external = 0', id)
   }
 
   #withIpv6<T extends { readonly id: NodeId }>(peer: T): WithIpv6<T> {

@@ -7,8 +7,8 @@ import { numberToIpv4 } from '../protocol/addresses.ts'
 import { type NodeId, Tags } from '../protocol/ids.ts'
 import { MESH_ENTRIES_PER_FRAME, MESH_LOG_KEEP } from '../protocol/limits.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../protocol/mesh.ts'
-import { externalMember, externalMembers, externalMembersSince, type MemberRow } from './external-peers.ts'
-import { MeshView } from './mesh-view.ts'
+import type { NodeRow } from './fleet-schema.ts'
+import { MapHash } from './map-hash.ts'
 import type { Sql } from './sql.ts'
 
 /** Entries by which a kept snapshot may lag; building one reads every node's row. */
@@ -27,14 +27,14 @@ export interface MeshUpdate {
 export class MeshLog {
   readonly #sql: Sql
   readonly #epoch: string
-  readonly #view: MeshView
+  readonly #mapHash: MapHash
   #snapshot: { readonly seq: number; readonly frames: readonly string[] } | undefined
   #head: number
 
   constructor(sql: Sql, epoch: string) {
     this.#sql = sql
     this.#epoch = epoch
-    this.#view = new MeshView({ all: () => this.#members().map(peerOf), one: (id) => this.#member(id) })
+    this.#mapHash = new MapHash({ all: () => this.#members(), one: (id) => this.#member(id) })
     this.#head = sql.first<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM mesh_log')?.seq ?? 0
   }
 
@@ -51,7 +51,7 @@ export class MeshLog {
     )?.seq
     if (seq === undefined) throw new Error('the mesh log gave no sequence number')
     this.#head = seq
-    this.#view.touch(node)
+    this.#mapHash.touch(node)
     if (seq % PRUNE_EVERY === 0) this.#sql.run('DELETE FROM mesh_log WHERE seq <= ?', seq - MESH_LOG_KEEP)
   }
 
@@ -75,18 +75,19 @@ export class MeshLog {
     }
   }
 
-  /** Of the map at the newest place. A policy will have one for each class of nodes that hear of the same peers. */
+  /** Of the map at the newest place, which is the same for every node as long as every node hears of every other. */
   viewHash(): string {
-    return this.#view.hash()
+    return this.#mapHash.of(null, null)
   }
 
   /** When the entry after that place was made, which a node there is waiting for; null if there is none. */
   owedSince(seq: number): number | null {
     if (seq >= this.#head) return null
-    return (
-      this.#sql.first<{ at: number }>('SELECT at FROM mesh_log WHERE seq > ? ORDER BY seq LIMIT 1', seq)
-        ?.at ?? 0
+    const next = this.#sql.first<{ at: number }>(
+      'SELECT at FROM mesh_log WHERE seq > ? ORDER BY seq LIMIT 1',
+      seq,
     )
+    return next?.at ?? null
   }
 
   #reachesBackTo(seq: number): boolean {
@@ -97,12 +98,11 @@ export class MeshLog {
 
   /** The changes after `seq`, cut so that each frame stays small; each part leads to the place its last entry has. */
   #delta(seq: number): string[] {
-    const nodes = this.#sql.all<MemberRow & { seq: number }>(
+    const rows = this.#sql.all<NodeRow & { seq: number }>(
       `SELECT n.*, l.seq FROM (SELECT node_id, MAX(seq) AS seq FROM mesh_log WHERE seq > ? GROUP BY node_id) l
-       JOIN nodes n ON n.id = l.node_id`,
+       JOIN nodes n ON n.id = l.node_id ORDER BY l.seq`,
       seq,
     )
-    const rows = [...nodes, ...externalMembersSince(this.#sql, seq)].sort((a, b) => a.seq - b.seq)
     const frames: string[] = []
     let from = seq
     for (let start = 0; start < rows.length; start += MESH_ENTRIES_PER_FRAME) {
@@ -126,7 +126,7 @@ export class MeshLog {
   }
 
   #build(): { seq: number; frames: string[] } {
-    const peers = this.#members().map(peerOf)
+    const peers = this.#members()
     const frames: string[] = []
     for (let start = 0; start === 0 || start < peers.length; start += MESH_ENTRIES_PER_FRAME) {
       const more = start + MESH_ENTRIES_PER_FRAME < peers.length
@@ -136,30 +136,30 @@ export class MeshLog {
     return { seq: this.#head, frames }
   }
 
-  #members(): MemberRow[] {
-    const nodes = this.#sql.all<MemberRow>(
-      'SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL AND quarantine IS NULL ORDER BY id',
-    )
-    return [...nodes, ...externalMembers(this.#sql)]
+  #members(): MeshPeer[] {
+    return this.#sql
+      .all<NodeRow>(
+        'SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL AND quarantine IS NULL ORDER BY id',
+      )
+      .map(peerOf)
   }
 
   #member(id: NodeId): MeshPeer | undefined {
-    const row =
-      this.#sql.first<MemberRow>('SELECT * FROM nodes WHERE id = ?', id) ?? externalMember(this.#sql, id)
+    const row = this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ?', id)
     return row && isMember(row) ? peerOf(row) : undefined
   }
 }
 
-const isMember = (row: MemberRow): boolean =>
+const isMember = (row: NodeRow): boolean =>
   row.mesh === 1 && row.removed_at === null && row.quarantine === null
 
-function peerOf(row: MemberRow): MeshPeer {
+function peerOf(row: NodeRow): MeshPeer {
   const tags = Tags.parse(JSON.parse(row.tags))
   return {
     id: row.id,
     name: row.name,
     wg: row.wg_key,
-    ...(row.sealing_key !== null && { seal: row.sealing_key }),
+    ...(row.external === 0 && { seal: row.sealing_key }),
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
   }

@@ -4,7 +4,12 @@ import { MAX_MESH_QUESTIONS, MESH_ANSWER_TIMEOUT_MS } from '../protocol/limits.t
 import { err, ok, type Result } from '../protocol/result.ts'
 
 export class NodeQuestions {
+  readonly #timeoutMs: number
   readonly #open = new Map<NodeId, Map<string, (answer: string) => void>>()
+
+  constructor(timeoutMs = MESH_ANSWER_TIMEOUT_MS) {
+    this.#timeoutMs = timeoutMs
+  }
 
   /** @param send puts the question to the node. */
   async ask(
@@ -19,7 +24,7 @@ export class NodeQuestions {
     try {
       const answer = await new Promise<string | undefined>((resolve) => {
         open.set(request, resolve)
-        timer = setTimeout(() => resolve(undefined), MESH_ANSWER_TIMEOUT_MS)
+        timer = setTimeout(() => resolve(undefined), this.#timeoutMs)
         send()
       })
       return answer === undefined ? err('E_NODE_SILENT') : ok(answer)

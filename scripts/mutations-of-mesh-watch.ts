@@ -48,8 +48,12 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ACKS,
   ),
   of(
-    'what a peer was stays in the sum',
-    ['agent/mesh/map.ts', 'if (old !== undefined) changed = takePeer(changed, old)', ''],
+    'a map keeps the hash that it had',
+    [
+      'agent/mesh/map.ts',
+      'if (this.#hashed?.peers !== peers || this.#hashed.rules !== rules)',
+      'if (this.#hashed === undefined)',
+    ],
     MAP,
   ),
   of(
@@ -93,7 +97,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
   ),
   of(
     'the gateway’s own hash misses what was there',
-    ['durable-objects/mesh-view.ts', 'if (before !== undefined) this.#sum = takePeer(this.#sum, before)', ''],
+    ['durable-objects/map-hash.ts', 'if (before !== undefined) this.#change(before, takePeer)', ''],
     WATCH,
   ),
   of(
@@ -129,22 +133,48 @@ export const WATCHED_MESH: readonly Mutation[] = [
     WATCH,
   ),
   of(
-    'a device takes the name of a node',
+    'a device takes the name of another',
     [
-      'durable-objects/fleet.ts',
-      "if (this.nodeByName(peer.name) !== undefined) return err(refusal('E_PEER_NAME_TAKEN'))",
+      'durable-objects/external-peers.ts',
+      "if (this.#has('name = ? AND removed_at IS NULL', name)) return err(refusal('E_PEER_NAME_TAKEN'))",
       '',
     ],
     WATCH,
   ),
   of(
-    'a device takes the key of a node',
-    ['durable-objects/fleet.ts', "if (node !== undefined) return err(refusal('E_KEY_IN_USE'))", 'void node'],
+    'a device takes the key of another',
+    [
+      'durable-objects/external-peers.ts',
+      "if (this.#has('wg_key = ?', wg)) return err(refusal('E_KEY_IN_USE'))",
+      '',
+    ],
     WATCH,
   ),
   of(
-    'a node takes the key of a device',
-    ['durable-objects/fleet.ts', ' || this.#externalPeers.hasKey(enrolment.wg)', ''],
+    'a device reads secrets by its tags',
+    [
+      'durable-objects/fleet.ts',
+      'removed_at IS NULL AND quarantine IS NULL AND external = 0 ORDER BY name',
+      'removed_at IS NULL AND quarantine IS NULL ORDER BY name',
+    ],
+    WATCH,
+  ),
+  of(
+    'a device is in the list of nodes',
+    [
+      'durable-objects/fleet.ts',
+      'removed_at IS NULL AND external = 0 AND name > ?',
+      'removed_at IS NULL AND name > ?',
+    ],
+    WATCH,
+  ),
+  of(
+    'a device has a sealing key',
+    [
+      'durable-objects/mesh-log.ts',
+      '...(row.external === 0 && { seal: row.sealing_key }),',
+      'seal: row.sealing_key,',
+    ],
     WATCH,
   ),
   of(

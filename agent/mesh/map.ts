@@ -3,35 +3,34 @@
  * exactly there; anything else is a repetition, or a gap that asks for a resync.
  */
 import * as z from 'zod'
-import { addPeer, type MeshSum, meshHash, sumOfPeers, takePeer } from '../../crypto/mesh-hash.ts'
+import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { type MeshChanges, MeshPeer, MeshPosition, MeshRule } from '../../protocol/mesh.ts'
 
 export type FoldResult = 'applied' | 'duplicate' | 'gap'
 
-const Rules = z.array(MeshRule).nullable()
 const Stored = z.strictObject({
   position: MeshPosition.optional(),
   peers: z.array(MeshPeer),
-  rules: Rules.optional(),
+  rules: z.array(MeshRule).nullable().optional(),
 })
 type Stored = z.infer<typeof Stored>
 
-type Rules = z.infer<typeof Rules>
+/** What peers may send to this node. Null: there is no policy, and they may send everything. */
+type MeshRules = readonly MeshRule[] | null
 
 interface Snapshot {
   readonly position: MeshPosition
   readonly peers: Map<NodeId, MeshPeer>
-  rules: Rules
+  /** Undefined until a part says them; if none does, they are what they were. */
+  rules?: MeshRules
 }
 
 export class MeshMap {
   #position: MeshPosition | undefined
   #peers: ReadonlyMap<NodeId, MeshPeer> = new Map()
-  /** Null: there is no policy. */
-  #rules: Rules = null
-  #sum: MeshSum = 0n
-  #hash: string | undefined
+  #rules: MeshRules = null
+  #hashed: { readonly peers: unknown; readonly rules: unknown; readonly hash: string } | undefined
   /** The parts of a snapshot that have come so far. Until the last one the old map stays in force. */
   #snapshot: Snapshot | undefined
 
@@ -47,8 +46,10 @@ export class MeshMap {
 
   /** By which the gateway knows whether this is the map it means. */
   get hash(): string {
-    this.#hash ??= meshHash(this.#sum, this.#rules)
-    return this.#hash
+    const [peers, rules] = [this.#peers, this.#rules]
+    if (this.#hashed?.peers !== peers || this.#hashed.rules !== rules)
+      this.#hashed = { peers, rules, hash: meshHash(sumOfPeers(peers.values()), rules) }
+    return this.#hashed.hash
   }
 
   fold(changes: MeshChanges): FoldResult {
@@ -56,15 +57,13 @@ export class MeshMap {
     if (from === undefined) return this.#foldSnapshot(changes)
     if (this.#position?.epoch !== epoch) return 'gap'
     if (this.#position.seq !== from) return to <= this.#position.seq ? 'duplicate' : 'gap'
-    const { put = [], del = [], rules } = changes
-    if (put.length + del.length > 0) {
+    // What says nothing of peers leaves the map as it is, and costs no look at the interface.
+    if ((changes.put ?? changes.del) !== undefined) {
       const peers = new Map(this.#peers)
       change(peers, changes)
-      this.#sum = sumAfter(this.#sum, this.#peers, peers, changes)
       this.#peers = peers
     }
-    if (rules !== undefined) this.#rules = rules
-    this.#hash = undefined
+    if (changes.rules !== undefined) this.#rules = changes.rules
     this.#position = { epoch, seq: to }
     return 'applied'
   }
@@ -76,30 +75,24 @@ export class MeshMap {
   #foldSnapshot(changes: MeshChanges): FoldResult {
     const position = { epoch: changes.epoch, seq: changes.to }
     if (this.#snapshot === undefined || !samePosition(this.#snapshot.position, position)) {
-      this.#snapshot = { position, peers: new Map(), rules: null }
+      this.#snapshot = { position, peers: new Map() }
     }
     change(this.#snapshot.peers, changes)
     if (changes.rules !== undefined) this.#snapshot.rules = changes.rules
     if (changes.more === undefined) {
       this.#position = position
-      this.#become(this.#snapshot.peers, this.#snapshot.rules)
+      this.#peers = this.#snapshot.peers
+      if (this.#snapshot.rules !== undefined) this.#rules = this.#snapshot.rules
       this.#snapshot = undefined
     }
     return 'applied'
-  }
-
-  #become(peers: ReadonlyMap<NodeId, MeshPeer>, rules: Rules): void {
-    this.#peers = peers
-    this.#rules = rules
-    this.#sum = sumOfPeers(peers.values())
-    this.#hash = undefined
   }
 
   toJSON(): Stored {
     return {
       ...(this.#position && { position: this.#position }),
       peers: [...this.#peers.values()],
-      ...(this.#rules && { rules: this.#rules }),
+      ...(this.#rules !== null && { rules: [...this.#rules] }),
     }
   }
 
@@ -109,8 +102,8 @@ export class MeshMap {
     if (!parsed.success) return undefined
     const map = new MeshMap()
     map.#position = parsed.data.position
-    const { peers, rules = null } = parsed.data
-    map.#become(new Map(peers.map((peer) => [peer.id, peer])), rules)
+    map.#peers = new Map(parsed.data.peers.map((peer) => [peer.id, peer]))
+    map.#rules = parsed.data.rules ?? null
     return map
   }
 }
@@ -118,22 +111,6 @@ export class MeshMap {
 function change(peers: Map<NodeId, MeshPeer>, { put = [], del = [] }: MeshChanges): void {
   for (const id of del) peers.delete(id)
   for (const peer of put) peers.set(peer.id, peer)
-}
-
-/** Of the peers as they are after the change. */
-function sumAfter(
-  sum: MeshSum,
-  before: ReadonlyMap<NodeId, MeshPeer>,
-  after: ReadonlyMap<NodeId, MeshPeer>,
-  { put = [], del = [] }: MeshChanges,
-): MeshSum {
-  let changed = sum
-  for (const id of new Set([...del, ...put.map((peer) => peer.id)])) {
-    const [old, now] = [before.get(id), after.get(id)]
-    if (old !== undefined) changed = takePeer(changed, old)
-    if (now !== undefined) changed = addPeer(changed, now)
-  }
-  return changed
 }
 
 const samePosition = (a: MeshPosition, b: MeshPosition): boolean => a.epoch === b.epoch && a.seq === b.seq

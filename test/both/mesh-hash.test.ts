@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { addPeer, meshHash, peerHash, sumOfPeers, takePeer } from '../../crypto/mesh-hash.ts'
 import { Cidr, Ipv4, NodeId, NodeName, SealingKey, Tags, WireGuardKey } from '../../protocol/ids.ts'
-import type { MeshPeer, MeshRule } from '../../protocol/mesh.ts'
+import { type MeshPeer, MeshPorts, type MeshRule } from '../../protocol/mesh.ts'
 
 const letters = (n: number, length: number) => String.fromCharCode(97 + (n % 26)).repeat(length)
 const peer = (n: number, change: Partial<MeshPeer> = {}): MeshPeer => ({
@@ -17,7 +17,8 @@ const peer = (n: number, change: Partial<MeshPeer> = {}): MeshPeer => ({
 const hashOf = (peers: readonly MeshPeer[], rules: readonly MeshRule[] | null = null) =>
   meshHash(sumOfPeers(peers), rules)
 
-const RULES: MeshRule[] = [{ from: [0], allow: [{ proto: 'tcp', ports: [[22, 22]] }] }]
+const SSH = MeshPorts.parse({ proto: 'tcp', ports: [[22, 22]] })
+const RULES: MeshRule[] = [{ from: [0], allow: [SSH] }]
 
 describe('the hash of a map', () => {
   it('is what it always was: two versions of the code must agree', () => {

@@ -6,7 +6,8 @@ import { importSealingKey } from '../../crypto/hpke.ts'
 import { openMeshAnswer, sealMeshAnswer } from '../../crypto/mesh-answer.ts'
 import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
-import { SealingKey, WireGuardKey } from '../../protocol/ids.ts'
+import { NodeQuestions } from '../../durable-objects/node-questions.ts'
+import { NodeId, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
 import { MAX_MESH_QUESTIONS } from '../../protocol/limits.ts'
 import type { MeshChanges, MeshPeer } from '../../protocol/mesh.ts'
 import { MeshAnswerReply, MeshStatusList, PeerItem, PeerList } from '../../protocol/mesh-http.ts'
@@ -230,7 +231,7 @@ describe('a question to a node', () => {
     liar.close()
   })
 
-  it('says so when the node is unknown, away, outside of the mesh, or does not answer, and when there are too many', async () => {
+  it('says so when the node is unknown, away, or outside of the mesh, and when there are too many', async () => {
     const { session, key: _, node: __, ...body } = await asked('ask-e')
     await enrolled('ask-away')
     const outside = await (await enrolled('ask-out')).connect({ mesh: false })
@@ -244,16 +245,24 @@ describe('a question to a node', () => {
     const silent = ids.map((id) => report('ask-e', id))
     for (const _id of ids) await session.next('mesh_report')
     expect(await refusalOf(await report('ask-e'))).toEqual({ status: 429, code: 'E_RATE_LIMITED' })
-    for (const reply of silent)
-      expect(await refusalOf(await reply)).toEqual({ status: 504, code: 'E_NODE_SILENT' })
-    // Those that were given up leave room.
-    const late = report('ask-e')
-    await session.next('mesh_report')
-    session.send({ type: 'mesh_answer', request: body.request, sealed: 'LATE' })
-    expect((await late).status).toBe(200)
+    for (const id of ids) session.send({ type: 'mesh_answer', request: id, sealed: 'SOME' })
+    for (const reply of silent) expect((await reply).status).toBe(200)
     session.close()
     outside.close()
   })
+})
+
+it('a question that nobody answers ends, and leaves room for another', async () => {
+  const questions = new NodeQuestions(20)
+  const node = NodeId.parse('a'.repeat(26))
+  const silent = () => questions.ask(node, 'same', () => undefined)
+  expect(await silent()).toEqual({ ok: false, error: 'E_NODE_SILENT' })
+  const ids = Array.from({ length: MAX_MESH_QUESTIONS }, (_, n) => String(n))
+  const open = ids.map((id) => questions.ask(node, id, () => undefined))
+  expect(await silent()).toEqual({ ok: false, error: 'E_RATE_LIMITED' })
+  expect(new Set((await Promise.all(open)).map(({ ok }) => ok))).toEqual(new Set([false]))
+  const answered = questions.ask(node, 'more', () => questions.answer(node, 'more', 'yes'))
+  expect(await answered).toEqual({ ok: true, value: 'yes' })
 })
 
 describe('a peer without an agent', () => {

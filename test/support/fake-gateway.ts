@@ -23,7 +23,7 @@ import { nodeIdOf } from '../../crypto/node-id.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
-import { CLOSE, type RegisterFrame } from '../../protocol/frames.ts'
+import { CLOSE, type RegisterFrame, type Settings } from '../../protocol/frames.ts'
 import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '../../protocol/http.ts'
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey } from '../../protocol/ids.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
@@ -150,11 +150,13 @@ export class FakeGateway {
     const answer = { protocol: 2, fleet: this.fleet, time: this.now() }
     const { node: id, proof } = session
     const transcript = sessionTranscript({ ...answer, node: id, proof, generation, ...signed })
+    const leaseMs = 7 * 24 * 60 * 60_000
+    const settings: Settings = { heartbeatMs, telemetryMs: 60_000, stun: [], relays: [], leaseMs }
     session.send({
       type: 'registered',
       ...answer,
       ip4: node.ipv4,
-      settings: { heartbeatMs, telemetryMs: 60_000, stun: [], relays: [], leaseMs: 7 * 24 * 60 * 60_000 },
+      settings,
       gateway: await signAsGateway(this.signer, transcript),
     })
   }

@@ -30,7 +30,7 @@ export const meshPeerRoutes = new Hono<GatewayEnv>()
       detail: { wireguard: wg, ...(tags.length > 0 && { tags: tags.join(' ') }) },
     }
     const { first } = await audit(c, entry)
-    const added = await callFleet(c, (fleet) => fleet.addExternalPeer(peer))
+    const added = await callFleet(c, (fleet) => fleet.addExternalPeer({ ...peer, entry: first }))
     if (added.ok) return c.json(itemOf(added.value), 201)
     const { code, detail } = added.error
     await audit(c, { ...entry, outcome: 'failed', reason: code, detail: { of: first } })
