@@ -13,6 +13,8 @@ const WIDTH = 32
 const CONNECT_TRIES = 5
 const JOINS = 10
 const LIMIT_MS = 300_000
+/** Thousands of enrolments may take longer than a token lives by itself. */
+const TOKEN_TTL_MS = 24 * 60 * 60_000
 /** After this long without a change the log is at rest. */
 const QUIET_MS = 1_000
 
@@ -22,7 +24,7 @@ export async function benchMesh(sizes: readonly number[], log: (line: string) =>
   try {
     const view = new SharedView()
     const most = Math.max(...sizes) + JOINS * sizes.length
-    const { token } = await gateway.admin.createToken({ uses: most })
+    const { token } = await gateway.admin.createToken({ uses: most, ttlMs: TOKEN_TTL_MS })
     const figures: Figure[] = []
     let made = 0
     const make = async (count: number): Promise<Follower[]> => {
