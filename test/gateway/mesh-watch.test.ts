@@ -261,6 +261,11 @@ it('a question that nobody answers ends, and leaves room for another', async () 
   const open = ids.map((id) => questions.ask(node, id, () => undefined))
   expect(await silent()).toEqual({ ok: false, error: 'E_RATE_LIMITED' })
   expect(new Set((await Promise.all(open)).map(({ ok }) => ok))).toEqual(new Set([false]))
+  // Nobody answers for another.
+  const other = NodeId.parse('b'.repeat(26))
+  expect(await questions.ask(node, 'own', () => questions.answer(other, 'own', 'no'))).toMatchObject({
+    ok: false,
+  })
   const answered = questions.ask(node, 'more', () => questions.answer(node, 'more', 'yes'))
   expect(await answered).toEqual({ ok: true, value: 'yes' })
 })
