@@ -12,7 +12,8 @@ import { type NodeState, readNodeState, updateNodeState } from './node-state.ts'
 
 export interface JoinedNode {
   readonly directory: string
-  readonly state: NodeState
+  /** Another one when the gateway has given the node another address. */
+  state: NodeState
   readonly keys: NodeKeys
   readonly gatewayKeys: GatewayKeys
   /** The caller closes it. */

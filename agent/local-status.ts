@@ -17,6 +17,10 @@ const Peer = z.object({
   ipv6: z.string(),
   endpoint: z.string().nullable(),
   path: z.string(),
+  latencyMs: z.number().nullable(),
+  /** Why there is no direct path. */
+  reason: z.string().nullable(),
+  hint: z.string().nullable(),
   lastHandshake: z.iso.datetime().nullable(),
   rxBytes: z.number(),
   txBytes: z.number(),
@@ -30,12 +34,21 @@ const Names = z.object({
   problem: z.string().nullable(),
 })
 
+const Route = z.object({
+  network: z.string(),
+  by: z.string().nullable(),
+  /** Why it is not in use; null if it is. */
+  problem: z.string().nullable(),
+})
+
 const Mesh = z.object({
   backend: z.string().nullable(),
   /** Why the interface is not as it should be. */
   problem: z.string().nullable(),
   /** Null if none are served here. */
   names: Names.nullable(),
+  /** Networks behind this node (`by` is null) and others. */
+  routes: z.array(Route),
 })
 
 const Problem = z.object({ code: z.string(), message: z.string(), fix: z.string().nullable() })

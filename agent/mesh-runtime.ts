@@ -10,6 +10,7 @@ import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
+import type { MeshSettings } from './mesh/engine-options.ts'
 import type { MapAck } from './mesh/map-acks.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
@@ -57,6 +58,8 @@ export class MeshRuntime {
   #retry: Timer | undefined
   /** Undefined while there is no session. */
   #send: Send | undefined
+  /** Of the last session. */
+  #settings: MeshSettings | undefined
   /** Changes that do not fit may come in a row, and one resync mends them all. */
   #resyncing = false
 
@@ -87,10 +90,11 @@ export class MeshRuntime {
     return this.#state === 'up' ? this.#engine.status() : undefined
   }
 
-  connected(send: Send): void {
+  connected(send: Send, settings: MeshSettings): void {
     this.#send = send
+    this.#settings = settings
     this.#resyncing = false
-    if (this.#state === 'up') this.#engine.onConnected()
+    if (this.#state === 'up') this.#engine.onConnected(settings)
     else if (this.#state === 'held') this.#become('rising', () => this.#raise())
   }
 
@@ -157,8 +161,8 @@ export class MeshRuntime {
     // Held again while it was starting: the next step stops it.
     if (this.#state !== 'rising') return
     this.#state = 'up'
-    if (this.#send === undefined) return
-    engine.onConnected()
+    if (this.#send === undefined || this.#settings === undefined) return
+    engine.onConnected(this.#settings)
     this.#resync()
   }
 

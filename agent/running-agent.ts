@@ -1,12 +1,15 @@
 /** The running agent: its session with the gateway, and what feeds on it. Each part works on when another is away. */
-import type { SecretName } from '../protocol/ids.ts'
+import type { Settings } from '../protocol/frames.ts'
+import type { Ipv4, SecretName } from '../protocol/ids.ts'
 import { AuditWitness, type WitnessStatus } from './audit-witness.ts'
 import type { Clock } from './clock.ts'
+import type { NodeConfig } from './config/node-config.ts'
 import { rotateIdentity } from './identity-rotation.ts'
 import type { JoinedNode } from './joined-node.ts'
 import type { AgentStatus } from './local-status.ts'
 import type { Log } from './log.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
+import { takeAddress } from './new-address.ts'
 import { forgetCached } from './secrets/secret-cache.ts'
 import { type SecretNotice, SecretWatchers } from './secrets/secret-notices.ts'
 import { dial } from './session/dial.ts'
@@ -22,6 +25,7 @@ interface Options {
   readonly log: Log
   /** Undefined with `--no-mesh`. */
   readonly mesh: MeshRuntime | undefined
+  readonly config: Pick<NodeConfig, 'interface' | 'routes'>
 }
 
 export class RunningAgent {
@@ -33,7 +37,7 @@ export class RunningAgent {
   #rotation: Promise<void> | undefined
 
   constructor(options: Options) {
-    const { node, clock, log, mesh } = options
+    const { node, clock, log, mesh, config } = options
     this.#options = options
     const host = new HostTelemetry()
     this.#reporter = new TelemetryReporter({
@@ -60,15 +64,12 @@ export class RunningAgent {
           agent: AGENT_VERSION,
           mesh: mesh !== undefined,
           ...(mesh?.position && { at: mesh.position }),
+          ...(mesh !== undefined && config.routes.length > 0 && { offers: [...config.routes] }),
         })),
-      onRegistered: ({ settings, ip4 }) => {
-        if (ip4 !== node.state.node.ipv4) {
-          log.error('the gateway has given this node another address', {
-            fix: 'clawnode join, then restart the agent',
-          })
-        }
+      onRegistered: ({ settings, ip4, ip4Range }) => {
         this.#reporter.start(settings.telemetryMs)
-        mesh?.connected((frame) => this.#supervisor.send(frame))
+        mesh?.connected((frame) => this.#supervisor.send(frame), settings)
+        void this.#takeAddress(ip4, ip4Range, settings)
         this.#secretWatchers.checkAll()
         this.#witness.connected()
       },
@@ -144,6 +145,19 @@ export class RunningAgent {
     }
   }
 
+  /** The interface is made anew with it. */
+  async #takeAddress(ip4: Ipv4, ip4Range: string | undefined, settings: Settings): Promise<void> {
+    const { node, log, mesh, config } = this.#options
+    const iface = mesh && config.interface
+    try {
+      if (!(await takeAddress(node, { ip4, ip4Range }, iface, log))) return
+      mesh?.hold()
+      mesh?.connected((frame) => this.#supervisor.send(frame), settings)
+    } catch (error) {
+      log.error('another address could not be taken', { problem: String(error) })
+    }
+  }
+
   /** @param names all of them if there are none given. */
   #forgetSecrets(names?: readonly SecretName[]): void {
     const { node, log } = this.#options
@@ -172,11 +186,11 @@ async function meshStatus(
   if (mesh === undefined) return { interface: null, mesh: null, peers: [] }
   const status = await mesh.status()
   if (status === undefined)
-    return { interface: null, mesh: { backend: null, problem: HELD, names: null }, peers: [] }
-  const { interface: name, backend, lastError, names = null, peers } = status
+    return { interface: null, mesh: { backend: null, problem: HELD, names: null, routes: [] }, peers: [] }
+  const { interface: name, backend, lastError, names = null, routes, peers } = status
   return {
     interface: name,
-    mesh: { backend: backend ?? null, problem: lastError ?? null, names },
+    mesh: { backend: backend ?? null, problem: lastError ?? null, names, routes: [...routes] },
     peers: [...peers],
   }
 }

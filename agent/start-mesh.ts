@@ -1,6 +1,9 @@
 /** Puts the mesh engine together for this node, and brings its interface up. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
+import { parseJson } from '../protocol/json.ts'
 import type { Clock } from './clock.ts'
 import type { NodeConfig } from './config/node-config.ts'
 import { MeshNames } from './dns/mesh-names.ts'
@@ -10,13 +13,28 @@ import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import type { MeshEngineOptions } from './mesh/engine-options.ts'
 import { systemCommands } from './mesh/exec.ts'
+import type { ForwardingNote } from './mesh/forwarding.ts'
+import { bootId } from './mesh/interface-record.ts'
+import { openMtuProbe } from './mesh/mtu-probe.ts'
+import { systemAddresses } from './mesh/paths/network-watch.ts'
+import { SharedPort } from './mesh/paths/shared-port.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 
 interface Options {
   readonly node: JoinedNode
   readonly clock: Clock
   readonly log: Log
-  readonly config: Pick<NodeConfig, 'interface' | 'listenPort' | 'userspace' | 'names'>
+  readonly config: Pick<
+    NodeConfig,
+    | 'interface'
+    | 'listenPort'
+    | 'publicEndpoint'
+    | 'stun'
+    | 'userspace'
+    | 'names'
+    | 'routes'
+    | 'routesMasquerade'
+  >
 }
 
 /** @throws UserError if there can be no interface here. */
@@ -35,7 +53,7 @@ function createEngine(
   { node, clock, log, config }: Options,
   outlets: Pick<MeshEngineOptions, 'sendSignals' | 'sendAck'>,
 ): MeshEngine {
-  const { interface: iface, listenPort, userspace } = config
+  const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
   const { directory, keys } = node
   const { id, fleet, ipv4, ipv4Range } = node.state.node
   const cache = join(directory, 'mesh.json')
@@ -46,8 +64,18 @@ function createEngine(
     self: { id, ipv4, wireguard: keys.wireguard, sealing: keys.sealing },
     iface,
     listenPort,
+    publicEndpoint,
+    stun,
+    networkState: systemAddresses,
+    openPort: () => SharedPort.open({ commands, iface, listenPort }),
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
     commands,
+    openMtuProbe,
+    routes: {
+      offers: config.routes,
+      masquerade: config.routesMasquerade,
+      note: fileNote(join(directory, `forwarding-${iface}.json`)),
+    },
     names: createNames({ node, clock, log, config }),
     clock,
     log,
@@ -59,6 +87,22 @@ function createEngine(
     ...outlets,
   })
 }
+
+/** A restart of the machine undoes what was changed, and the note then says nothing of it. */
+function fileNote(path: string): ForwardingNote {
+  return {
+    load: () => {
+      const note = Note.safeParse(parseJson(readPrivateFile(path) ?? ''))
+      return note.success && note.data.boot === bootId() ? note.data.changed : undefined
+    },
+    save: (changed) => {
+      if (changed === undefined) rmSync(path, { force: true })
+      else writePrivateFile(path, `${JSON.stringify({ boot: bootId(), changed })}\n`)
+    },
+  }
+}
+
+const Note = z.object({ boot: z.string(), changed: z.string() })
 
 function createNames({ node, clock, log, config }: Options): MeshNames | undefined {
   const { names: mode, interface: iface } = config

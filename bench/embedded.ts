@@ -10,6 +10,8 @@ import { GatewayConnection } from '../host/gateway-connection.ts'
 import { parseGatewayUrl } from '../host/gateway-url.ts'
 import { readPrivateFile } from '../host/private-file.ts'
 
+/** Linux counts processor time in hundredths of a second for whoever asks, whatever its own clock (proc(5), sysconf(_SC_CLK_TCK)). */
+const MS_PER_TICK = 10
 const LAUNCHER = new URL('../bin/claw.js', import.meta.url).pathname
 
 export class EmbeddedGateway {
@@ -79,15 +81,23 @@ export class EmbeddedGateway {
 
   /** Resident memory of workerd, the gateway itself, in bytes. */
   memory(): number {
-    const pid = this.#process.pid
-    const workerd = readdirSync('/proc')
-      .filter((entry) => /^\d+$/.test(entry))
-      .find((entry) => {
-        const stat = readOr(`/proc/${entry}/stat`)
-        return stat.includes('(workerd)') && stat.slice(stat.lastIndexOf(')')).split(' ')[2] === String(pid)
-      })
-    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readOr(`/proc/${workerd}/status`))
+    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readOr(`/proc/${this.#workerd()}/status`))
     return Number(resident?.[1] ?? 0) * 1024
+  }
+
+  /** What workerd has computed since it started, on all cores, in ms: unlike a rate, it does not depend on who else uses the machine. */
+  cpuMs(): number {
+    const [, user, system] = /^(?:\S+ ){11}(\d+) (\d+) /.exec(statOf(this.#workerd())) ?? []
+    return (Number(user) + Number(system)) * MS_PER_TICK
+  }
+
+  #workerd(): string | undefined {
+    const pid = String(this.#process.pid)
+    return readdirSync('/proc')
+      .filter((entry) => /^\d+$/.test(entry))
+      .find(
+        (entry) => readOr(`/proc/${entry}/stat`).includes('(workerd)') && statOf(entry).split(' ')[1] === pid,
+      )
   }
 
   async stop(): Promise<void> {
@@ -99,6 +109,12 @@ export class EmbeddedGateway {
     }
     rmSync(this.directory, { recursive: true, force: true })
   }
+}
+
+/** What stands behind the name, which may hold anything: state, parent, and so on (proc(5)). */
+function statOf(pid: string | undefined): string {
+  const stat = readOr(`/proc/${pid}/stat`)
+  return stat.slice(stat.lastIndexOf(')') + 2)
 }
 
 function readOr(path: string): string {

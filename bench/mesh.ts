@@ -2,6 +2,7 @@
  * The mesh: from a node's register to all its peers having acknowledged it, for fleets of several sizes; what a change, a first map and a
  * reconnect cost; and what WireGuard itself does on this machine (bench/wireguard.ts). Nodes are simulated, their sessions are not.
  */
+import { HEARTBEAT_INTERVAL_MS } from '../protocol/limits.ts'
 import { EmbeddedGateway } from './embedded.ts'
 import { inFlight, percentile, perSecond, until } from './measure.ts'
 import type { Figure } from './report.ts'
@@ -21,6 +22,10 @@ const QUIET_MS = 1_000
 export async function benchMesh(sizes: readonly number[], log: (line: string) => void): Promise<Figure[]> {
   const gateway = await EmbeddedGateway.start()
   const followers: Follower[] = []
+  // A session that says nothing for a minute is over.
+  const beats = setInterval(() => {
+    for (const { node } of followers) node.ping()
+  }, HEARTBEAT_INTERVAL_MS)
   try {
     const view = new SharedView()
     const most = Math.max(...sizes) + JOINS * sizes.length
@@ -52,6 +57,7 @@ export async function benchMesh(sizes: readonly number[], log: (line: string) =>
     for (const { node } of followers) node.close()
     return [...figures, ...(await benchWireguard(log))]
   } finally {
+    clearInterval(beats)
     for (const { node } of followers) node.close()
     await gateway.stop()
   }

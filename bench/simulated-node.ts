@@ -22,6 +22,9 @@ import type { MeshAnswer } from '../protocol/mesh-report.ts'
 import { NodeSecretsReply } from '../protocol/secrets.ts'
 import { PROTOCOL_VERSION } from '../protocol/version.ts'
 
+/** RFC 6455's clients count so: a socket that is still opening takes nothing. */
+const OPEN = 1
+
 const TELEMETRY = JSON.stringify({
   uptimeSeconds: 86_400,
   load1: 1.5,
@@ -160,7 +163,7 @@ export class SimulatedNode {
   }
 
   ping(): void {
-    this.#socket?.send(PING)
+    if (this.#socket?.readyState === OPEN) this.#socket.send(PING)
   }
 
   telemetry(n: number): void {

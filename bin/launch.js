@@ -1,12 +1,18 @@
 // Plain JavaScript, because an older Node must still be able to read it: it finds a Node that runs TypeScript, or says what to do.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import module from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 const OLDEST = 24
+/** Half of a command's start is reading TypeScript. Beside the code, and not in /tmp: whoever can write here can change the code as well. */
+const COMPILED = fileURLToPath(new URL('../node_modules/.cache/compiled', import.meta.url))
 
 export function launch(entry) {
-  if (Number(process.versions.node.split('.')[0]) >= OLDEST) return import(entry)
+  if (Number(process.versions.node.split('.')[0]) >= OLDEST) {
+    module.enableCompileCache(COMPILED)
+    return import(entry)
+  }
 
   const bundled = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
   if (!existsSync(bundled)) {
@@ -15,7 +21,7 @@ export function launch(entry) {
     )
     process.exit(78)
   }
-  const child = spawn(bundled, [fileURLToPath(new URL(entry, import.meta.url)), ...process.argv.slice(2)], {
+  const child = spawn(bundled, process.argv.slice(1), {
     stdio: 'inherit',
   })
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']

@@ -26,6 +26,15 @@ import {
   PeerItem,
   PeerList,
 } from '../protocol/mesh-http.ts'
+import type { MeshPolicyDocument } from '../protocol/mesh-policy.ts'
+import {
+  MeshPolicyExplainReply,
+  MeshPolicyHistory,
+  MeshPolicyReply,
+  MeshPolicySetReply,
+  MeshPolicyTestReply,
+} from '../protocol/mesh-policy-api.ts'
+import { NodeRoutes, type RouteChangeBody } from '../protocol/node-routes.ts'
 import type { NodePatchBody } from '../protocol/node-tags.ts'
 import {
   KeyringReply,
@@ -113,6 +122,18 @@ export class AdminClient {
 
   removeNode(name: string) {
     return this.#call(Nothing, 'DELETE', `/v1/nodes/${encodeURIComponent(name)}`)
+  }
+
+  nodeRoutes(name: string): Promise<NodeRoutes> {
+    return this.#call(NodeRoutes, 'GET', `/v1/nodes/${encodeURIComponent(name)}/routes`)
+  }
+
+  changeNodeRoutes(name: string, change: RouteChangeBody): Promise<NodeRoutes> {
+    return this.#call(NodeRoutes, 'PATCH', `/v1/nodes/${encodeURIComponent(name)}/routes`, json(change))
+  }
+
+  setNodeAddress(name: string, ip4: string): Promise<NodeItem> {
+    return this.#call(NodeItem, 'PUT', `/v1/nodes/${encodeURIComponent(name)}/ip`, json({ ip4 }))
   }
 
   quarantineNode(name: string, body: { readonly reason: string }) {
@@ -238,6 +259,35 @@ export class AdminClient {
     return this.#call(KeyringReply, 'POST', '/v1/keys/rewrap', json({}))
   }
 
+  /** @param version the one in force if undefined. */
+  meshPolicy(version: number | undefined): Promise<MeshPolicyReply> {
+    const query = new URLSearchParams(version === undefined ? {} : { version: String(version) })
+    return this.#call(MeshPolicyReply, 'GET', withQuery(MESH_POLICY, query))
+  }
+
+  /** @param cas the version that it replaces, 0 for none. */
+  setMeshPolicy(policy: MeshPolicyDocument, cas: number): Promise<MeshPolicySetReply> {
+    return this.#call(MeshPolicySetReply, 'PUT', `${MESH_POLICY}?cas=${cas}`, json(policy))
+  }
+
+  testMeshPolicy(policy: MeshPolicyDocument): Promise<MeshPolicyTestReply> {
+    return this.#call(MeshPolicyTestReply, 'POST', `${MESH_POLICY}/test`, json(policy))
+  }
+
+  explainMesh(question: {
+    from: string
+    to: string
+    port: string | undefined
+  }): Promise<MeshPolicyExplainReply> {
+    const { from, to, port } = question
+    const query = new URLSearchParams({ from, to, ...(port !== undefined && { port }) })
+    return this.#call(MeshPolicyExplainReply, 'GET', withQuery(`${MESH_POLICY}/explain`, query))
+  }
+
+  meshPolicyHistory(): Promise<MeshPolicyHistory> {
+    return this.#call(MeshPolicyHistory, 'GET', `${MESH_POLICY}/history`)
+  }
+
   createApiKey(body: ApiKeyCreateBody) {
     return this.#call(ApiKeyCreateReply, 'POST', '/v1/api-keys', json(body))
   }
@@ -304,6 +354,8 @@ export class AdminClient {
     return this.#connection.call(schema, { method, path, headers, ...(body && { body: body.content }) })
   }
 }
+
+const MESH_POLICY = '/v1/mesh/policy'
 
 const json = (value: unknown): Body => ({ type: 'application/json', content: JSON.stringify(value) })
 

@@ -43,16 +43,20 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
+const LENGTH_BYTES = 4
+
 /** Each part behind its length, so that no two lists of parts run together into the same bytes. */
 export function lengthPrefixed(...parts: readonly string[]): Uint8Array {
-  return concat(
-    ...parts.flatMap((part) => {
-      const bytes = utf8(part)
-      const length = new Uint8Array(4)
-      new DataView(length.buffer).setUint32(0, bytes.length)
-      return [length, bytes]
-    }),
-  )
+  const encoded = parts.map(utf8)
+  const whole = new Uint8Array(encoded.reduce((sum, { length }) => sum + LENGTH_BYTES + length, 0))
+  const view = new DataView(whole.buffer)
+  let offset = 0
+  for (const bytes of encoded) {
+    view.setUint32(offset, bytes.length)
+    whole.set(bytes, offset + LENGTH_BYTES)
+    offset += LENGTH_BYTES + bytes.length
+  }
+  return whole
 }
 
 export async function sha256(bytes: Uint8Array): Promise<Uint8Array> {

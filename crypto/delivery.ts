@@ -29,7 +29,9 @@ export async function openDelivery(
   return box === undefined ? err('corrupt') : hpkeOpen(key, box, context(delivery))
 }
 
+const INFO = utf8(DOMAIN.delivery)
+
 const context = ({ fleet, name, version, request }: Delivery) => ({
-  info: utf8(DOMAIN.delivery),
+  info: INFO,
   aad: lengthPrefixed(fleet, name, String(version), request),
 })

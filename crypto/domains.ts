@@ -10,6 +10,10 @@ export const DOMAIN = {
   delivery: 'claw-delivery v1',
   /** HPKE `info` of a signal between two nodes. */
   signal: 'claw-signal v1',
+  /** HKDF info of the keys under which two nodes probe paths to each other, followed by fleet, sender and receiver. */
+  probe: 'claw-probe v1',
+  /** Hash from which the mark is cut by which a probe's sender is known to its peers. */
+  probeSender: 'claw-probe-sender v1',
   /** Gateway's signature over a session's transcript. */
   session: 'claw-session v1',
   /** Gateway's signature over an enrolment's answer. */

@@ -26,7 +26,7 @@ export const sumOfPeers = (peers: Iterable<MeshPeer>): MeshSum => {
 
 /** As both sides send and keep it: 11 characters. */
 export function meshHash(sum: MeshSum, rules: readonly MeshRule[] | null | undefined): string {
-  const whole = BigInt.asUintN(BITS, sum + (rules ? entryHash('rules', JSON.stringify(rules)) : 0n))
+  const whole = BigInt.asUintN(BITS, sum + (rules ? entryHash('rules', canonical(rules)) : 0n))
   const bytes = new Uint8Array(BYTES)
   new DataView(bytes.buffer).setBigUint64(0, whole)
   return toBase64Url(bytes)
@@ -41,12 +41,12 @@ export function peerHash(peer: MeshPeer): MeshSum {
   return hash
 }
 
-/** The form is canonical whichever way the fields came, and has every field that a later version of the protocol adds. */
-const canonical = (peer: MeshPeer): string =>
-  JSON.stringify(
-    Object.entries(peer)
-      .filter(([, value]) => value !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1)),
+/** Without what is not set, and with every object's fields in one order: the two sides make theirs in different ways. */
+const canonical = (value: object): string =>
+  JSON.stringify(value, (_, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
   )
 
 const entryHash = (kind: 'peer' | 'rules', text: string): MeshSum => {

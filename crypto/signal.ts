@@ -11,9 +11,36 @@ import { hpkeOpen, hpkeSeal, type importSealingKey } from './hpke.ts'
 
 type PrivateKey = Awaited<ReturnType<typeof importSealingKey>>
 
-/** Where a node can be reached, and whether it asks for the same in return. `at` (Unix ms) lets a late one be told from a new one. */
-export const Signal = z.strictObject({ endpoints: z.array(Endpoint).max(8), reply: z.boolean(), at: z.int() })
+/** Eight addresses of its own and three seen from outside, all of them IPv6, are 900 of the bytes a signal may have. */
+export const MAX_OWN_ENDPOINTS = 8
+export const MAX_MAPPED_ENDPOINTS = 3
+
+/**
+ * What a node's NAT does with its source port: there is none, it keeps one mapping for all destinations (`easy`), or it makes one for each
+ * (`hard`), which nobody can be told of in advance.
+ */
+export const Nat = z.enum(['none', 'easy', 'hard', 'unknown'])
+export type Nat = z.infer<typeof Nat>
+
+/** Where a node can be reached, and whether it asks for the same in return. */
+export const EndpointsSignal = z.strictObject({
+  kind: z.literal('endpoints'),
+  /** Of its interfaces, or as its owner says. */
+  endpoints: z.array(Endpoint).max(MAX_OWN_ENDPOINTS),
+  /** As seen from outside: they hold for whom its NAT lets through. */
+  mapped: z.array(Endpoint).max(MAX_MAPPED_ENDPOINTS),
+  nat: Nat,
+  /** Whether it answers probes. */
+  probes: z.boolean(),
+  reply: z.boolean(),
+  at: z.int(),
+})
+export type EndpointsSignal = z.infer<typeof EndpointsSignal>
+
+/** `at` (Unix ms) lets a late one be told from a new one of its kind. */
+export const Signal = z.discriminatedUnion('kind', [EndpointsSignal])
 export type Signal = z.infer<typeof Signal>
+export type SignalKind = Signal['kind']
 
 interface Route {
   readonly fleet: FleetId
@@ -46,7 +73,9 @@ export async function openSignal(
   }
 }
 
+const INFO = utf8(DOMAIN.signal)
+
 const context = ({ fleet, from, to }: Route) => ({
-  info: utf8(DOMAIN.signal),
+  info: INFO,
   aad: lengthPrefixed(fleet, from, to),
 })

@@ -23,19 +23,37 @@ export async function x25519PublicKey(privateKey: SecretBytes): Promise<string> 
   return base64url.encode(base64url.decode(x))
 }
 
-/** Any clamped scalar: a point of low order gives zero with every one of them (RFC 7748, section 6.1). */
+/** For one agreement and no other. */
+export async function generateX25519Pair(): Promise<{ privateKey: CryptoKey; publicKey: Uint8Array }> {
+  // The two runtimes' types disagree on what this gives; the runtimes do not.
+  const pair: unknown = await crypto.subtle.generateKey({ name: 'X25519' }, false, ['deriveBits'])
+  const { privateKey, publicKey } = pair as { privateKey: CryptoKey; publicKey: CryptoKey }
+  const raw = (await crypto.subtle.exportKey('raw', publicKey)) as ArrayBuffer
+  return { privateKey, publicKey: new Uint8Array(raw) }
+}
+
+/** @throws if it is not 32 bytes. */
+export const importX25519Public = async (publicKey: Uint8Array): Promise<CryptoKey> =>
+  crypto.subtle.importKey('raw', new Uint8Array(publicKey), { name: 'X25519' }, true, [])
+
+/** @throws with the few public keys with which every agreement comes to the same known secret (RFC 7748, section 6.1). */
+export async function agreeX25519(privateKey: CryptoKey, publicKey: CryptoKey): Promise<Uint8Array> {
+  // The two runtimes' types disagree on the name of this field; the runtimes do not.
+  const agreement = { name: 'X25519', public: publicKey } as never
+  const bits = new Uint8Array(await crypto.subtle.deriveBits(agreement, privateKey, 256))
+  if (bits.reduce((any, byte) => any | byte, 0) === 0) throw new RangeError('an X25519 key of low order')
+  return bits
+}
+
+/** Any clamped scalar: a point of low order gives zero with every one of them. */
 let probe: Promise<CryptoKey> | undefined
 
-/** False for the few public keys with which every agreement comes to the same known secret. */
+/** False for keys with which `agreeX25519` fails. */
 export async function isSafeX25519(publicKey: string): Promise<boolean> {
   probe ??= importX25519(SecretBytes.take(new Uint8Array(X25519_KEY_BYTES).fill(0x48)))
   try {
-    const raw = base64url.decode(publicKey)
-    const peer = await crypto.subtle.importKey('raw', new Uint8Array(raw), { name: 'X25519' }, true, [])
-    // The two runtimes' types disagree on the name of this field; the runtimes do not.
-    const agreement = { name: 'X25519', public: peer } as never
-    const bits = await crypto.subtle.deriveBits(agreement, await probe, 256)
-    return new Uint8Array(bits).some((byte) => byte !== 0)
+    await agreeX25519(await probe, await importX25519Public(base64url.decode(publicKey)))
+    return true
   } catch {
     return false
   }

@@ -21,6 +21,8 @@ const Attachment = z.object({
   violations: z.int(),
   /** Place in the mesh log up to which this socket was sent everything; absent if it does not listen. */
   mesh: MeshPosition.optional(),
+  /** The class of nodes it belongs to, which decides what it is sent; absent: 0. */
+  audience: z.int().nonnegative().optional(),
   /** Hash of the map as it is meant to be at that place. */
   meant: z.string().optional(),
   /** The newest `mesh_ack`, and, where nothing was on its way meanwhile, whether its map was the one that was meant. */

@@ -27,7 +27,9 @@ import { ChangeStamps } from './change-stamps.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
 import { GroupCommit } from './group-commit.ts'
+import type { ProofId } from './proof.ts'
 import { Sql } from './sql.ts'
+import { UsedProofs } from './used-proofs.ts'
 
 export interface OpenIntent {
   readonly entry: number
@@ -42,6 +44,13 @@ export interface Appended {
   readonly stamps: (string | null)[]
 }
 
+interface Call {
+  readonly events: readonly AuditEvent[]
+  readonly entries: readonly Uint8Array[]
+  /** What it uses up, in the name of which request. */
+  readonly use?: { readonly proof: ProofId; readonly request: string }
+}
+
 interface IntentRow extends Record<string, string | number | ArrayBuffer> {
   entry: number
   target: string
@@ -52,16 +61,11 @@ interface IntentRow extends Record<string, string | number | ArrayBuffer> {
 export class AuditLog extends DurableObject<Env> {
   readonly #sql: Sql
   readonly #stamps = new ChangeStamps()
-  readonly #appends = new GroupCommit<{ events: readonly AuditEvent[]; entries: Uint8Array[] }, Appended>(
+  readonly #appends = new GroupCommit<Call, Result<Appended, Refusal>>(
     () => this.ctx.storage.sync(),
-    (calls) =>
-      this.#transaction(() =>
-        calls.map(({ events, entries }) => ({
-          first: this.#append(entries),
-          stamps: events.map(({ target }) => this.#stamps.of(target)),
-        })),
-      ),
+    (calls) => this.#transaction(() => calls.map((call) => this.#take(call))),
   )
+  readonly #proofs: UsedProofs
   readonly #signer: CheckpointSigner
   /** Undefined while it may differ from what is stored. */
   #loaded: AuditTree | undefined
@@ -69,6 +73,7 @@ export class AuditLog extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = new Sql(ctx.storage, AUDIT_MIGRATIONS)
+    this.#proofs = new UsedProofs(this.#sql)
     this.#signer = new CheckpointSigner(env)
     for (const { target } of this.#sql.all<{ target: string }>('SELECT target FROM intents'))
       this.#stamps.opened(target)
@@ -82,7 +87,18 @@ export class AuditLog extends DurableObject<Env> {
   /** Resolves once the entries are durable. `stamps[i]` is that of the target of event i, null while it is being changed. */
   async append(events: readonly AuditEvent[]): Promise<Appended> {
     // Here, and not when they are written: one that cannot be an entry must fail alone.
-    return this.#appends.add({ events, entries: encode(events) })
+    const appended = await this.#appends.add({ events, entries: encode(events) })
+    if (!appended.ok) throw new Error(`refused without a proof: ${appended.error.code}`)
+    return appended.value
+  }
+
+  /** As `append`, for whoever asks with a proof: used up with these entries, or refused without them. A call may be repeated for its request. */
+  async appendProven(
+    events: readonly AuditEvent[],
+    proof: ProofId,
+    request: string,
+  ): Promise<Result<Appended, Refusal>> {
+    return this.#appends.add({ events, entries: encode(events), use: { proof, request } })
   }
 
   /** Appends, and leaves the outcome open until it is settled. */
@@ -204,6 +220,15 @@ export class AuditLog extends DurableObject<Env> {
 
   counters() {
     return readCounters()
+  }
+
+  #take({ events, entries, use }: Call): Result<Appended, Refusal> {
+    const refused = use && this.#proofs.use(use.proof, use.request, Date.now())
+    if (refused !== undefined) return err(refused)
+    return ok({
+      first: this.#append(entries),
+      stamps: events.map(({ target }) => this.#stamps.of(target)),
+    })
   }
 
   #append(entries: readonly Uint8Array[]): number {

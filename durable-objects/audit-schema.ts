@@ -2,6 +2,7 @@
 import { encodeEntry } from '../protocol/audit-entry.ts'
 import { AuditTree } from './audit-tree.ts'
 import type { Migration, Sql } from './sql.ts'
+import { USED_PROOFS_MIGRATION } from './used-proofs.ts'
 
 export const AUDIT_MIGRATIONS: readonly Migration[] = [
   {
@@ -41,6 +42,7 @@ export const AUDIT_MIGRATIONS: readonly Migration[] = [
     andThen: moveFirstEntries,
   },
   { id: 3, sql: 'DROP TABLE first_entries' },
+  USED_PROOFS_MIGRATION,
 ]
 
 interface FirstRow extends Record<string, string | number> {

@@ -9,6 +9,7 @@ import { Keyring } from '../crypto/keyring.ts'
 import { type Ipv4Range, isPrivateRange, parseIpv4Range } from '../protocol/addresses.ts'
 import { GatewayKey } from '../protocol/ids.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
+import { StunServers } from '../protocol/stun-servers.ts'
 import type { Env } from './env.ts'
 
 export interface Config {
@@ -24,6 +25,8 @@ export interface Config {
   /** Empty where the gateway does not know its own certificate. */
   readonly tlsSpki: ReadonlySet<string>
   readonly adminTokenHash: string
+  /** STUN servers that nodes are told of; none if the owner has named none. */
+  readonly stun: readonly string[]
 }
 
 /** Names of the settings that are absent or wrong, never their values. */
@@ -78,6 +81,7 @@ async function parse(env: Env): Promise<Config> {
   const signing = check('GATEWAY_SIGNING_KEY', await parseSigningKey(env.GATEWAY_SIGNING_KEY, next))
   const tlsSpki = words(env.GATEWAY_TLS_SPKI)
   if (!tlsSpki.every((hash) => HASH.test(hash))) wrong.push('GATEWAY_TLS_SPKI')
+  const stun = check('STUN_SERVERS', StunServers.safeParse(words(env.STUN_SERVERS)).data)
   const adminTokenHash = check(
     'ADMIN_TOKEN_HASH',
     /^[0-9a-f]{64}$/.test(env.ADMIN_TOKEN_HASH ?? '') ? env.ADMIN_TOKEN_HASH : undefined,
@@ -90,6 +94,7 @@ async function parse(env: Env): Promise<Config> {
     !keyring ||
     !signing ||
     !adminTokenHash ||
+    !stun ||
     wrong.length > 0
   ) {
     throw new ConfigError(wrong)
@@ -105,6 +110,7 @@ async function parse(env: Env): Promise<Config> {
     behindCloudflare: env.EDGE === 'cloudflare',
     tlsSpki: new Set(tlsSpki),
     adminTokenHash,
+    stun,
   }
 }
 

@@ -19,6 +19,8 @@ export interface Env {
   readonly GATEWAY_CA?: string
   /** `cloudflare`, or anything else where the gateway runs embedded. */
   readonly EDGE: string
+  /** `host:port` of STUN servers, separated by spaces; nodes ask none that is not named. */
+  readonly STUN_SERVERS?: string
   readonly MASTER_KEYRING: string
   readonly GATEWAY_SIGNING_KEY: string
   readonly ADMIN_TOKEN_HASH: string

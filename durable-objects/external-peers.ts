@@ -8,7 +8,7 @@ import { type Refusal, refusal } from '../protocol/errors.ts'
 import { type Ipv4, type NodeId, type NodeName, Tags, type WireGuardKey } from '../protocol/ids.ts'
 import { MAX_EXTERNAL_PEERS } from '../protocol/limits.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
-import { leaseAddress, releaseAddress } from './address-pool.ts'
+import { leaseAddress, releaseAddress } from './address-leases.ts'
 import type { NodeRow } from './fleet-schema.ts'
 import type { Sql } from './sql.ts'
 
@@ -55,12 +55,9 @@ export class ExternalPeers {
   }
 
   /** Call in a transaction. Idempotent: the same key and name again are the same peer. */
-  add(
-    { id, name, wg, tags, entry }: NewExternalPeer,
-    now: number,
-  ): Result<{ readonly peer: ExternalPeer; readonly isNew: boolean }, Refusal> {
+  add({ id, name, wg, tags, entry }: NewExternalPeer, now: number): Result<ExternalPeer, Refusal> {
     const known = this.byName(name)
-    if (known?.id === id) return ok({ peer: known, isNew: false })
+    if (known?.id === id) return ok(known)
     if (this.#has('name = ? AND removed_at IS NULL', name)) return err(refusal('E_PEER_NAME_TAKEN'))
     // Also of one that was removed: a key does not come back under another name.
     if (this.#has('wg_key = ?', wg)) return err(refusal('E_KEY_IN_USE'))
@@ -83,7 +80,7 @@ export class ExternalPeers {
       now,
       entry,
     )
-    return ok({ peer: { id, name, wg, ipv4: numberToIpv4(address), tags, createdAt: now }, isNew: true })
+    return ok({ id, name, wg, ipv4: numberToIpv4(address), tags, createdAt: now })
   }
 
   /** Call in a transaction. */

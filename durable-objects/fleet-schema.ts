@@ -55,6 +55,45 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
     `,
   },
   {
+    id: 5,
+    sql: `
+      -- Every version of the mesh policy, and the place in the log from which it is in force.
+      CREATE TABLE mesh_policies (
+        version INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        nodes TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        at INTEGER NOT NULL
+      );
+
+      -- Nodes of which the policy says the same: the selectors that hold for them. A number never comes to mean another class.
+      CREATE TABLE mesh_classes (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, members TEXT NOT NULL UNIQUE);
+
+      -- The node's class, null before the first policy, and the place in the log from which it has been of that.
+      ALTER TABLE nodes ADD COLUMN class INTEGER;
+      ALTER TABLE nodes ADD COLUMN class_since INTEGER;
+      CREATE INDEX nodes_by_class ON nodes (class) WHERE class IS NOT NULL AND mesh = 1;
+
+      -- The node's class before the change, null if it was not in the map. Of older entries the worst is assumed: that peers must forget it.
+      ALTER TABLE mesh_log ADD COLUMN was INTEGER DEFAULT 0;
+
+      -- Nodes whose shard has not yet confirmed that they are of another class.
+      CREATE TABLE mesh_moves (node_id TEXT PRIMARY KEY) WITHOUT ROWID;
+    `,
+  },
+  {
+    id: 6,
+    sql: `
+      -- Networks behind the node: what it last offered, and what its owner has approved. What is in both is routed.
+      ALTER TABLE nodes ADD COLUMN offers TEXT NOT NULL DEFAULT '[]';
+      ALTER TABLE nodes ADD COLUMN approved_routes TEXT NOT NULL DEFAULT '[]';
+
+      -- 1 for an address that was asked for by name: the highest of the others tells where fresh ones begin.
+      ALTER TABLE addresses ADD COLUMN named INTEGER NOT NULL DEFAULT 0;
+    `,
+  },
+  {
     id: 8,
     sql: `
       -- A device without an agent: of the mesh, but no node. It has no identity and no sealing key; what stands there is none.
@@ -84,4 +123,10 @@ export interface NodeRow extends Record<string, string | number | null> {
   /** 1 for a device without an agent. */
   external: number
   key_entry: number | null
+  class: number | null
+  /** JSON. */
+  offers: string
+  /** JSON. */
+  approved_routes: string
+  class_since: number | null
 }

@@ -16,8 +16,10 @@ import { toBase32 } from '../protocol/base32.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { EnrolReply } from '../protocol/http.ts'
 import {
+  type Cidr,
   FleetId,
   type IdentityKey,
+  type Ipv4,
   type NodeId,
   NodeName,
   type SealingKey,
@@ -26,19 +28,22 @@ import {
 } from '../protocol/ids.ts'
 import { MAX_TAGS } from '../protocol/limits.ts'
 import type { MeshPosition } from '../protocol/mesh.ts'
+import type { NodeRoutes, RouteChange } from '../protocol/node-routes.ts'
 import { changeTags, type TagChange } from '../protocol/node-tags.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { mightRead, type StoredPolicy } from '../protocol/secret-policy.ts'
-import { allShardNames, shardName } from '../protocol/shard.ts'
-import { leaseAddress, releaseAddress } from './address-pool.ts'
+import { shardName } from '../protocol/shard.ts'
+import { isAnyOutside, leaseAddress, moveAddress, releaseAddress } from './address-leases.ts'
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
 import { type ExternalPeer, ExternalPeers, type NewExternalPeer } from './external-peers.ts'
+import { FleetMesh, type MeshPlacesNow } from './fleet-mesh.ts'
+import { FleetPolicy, type PolicyQuestion, type PolicyWrite } from './fleet-policy.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
-import { MeshFanout } from './mesh-fanout.ts'
-import { MeshLog, type MeshUpdate } from './mesh-log.ts'
+import type { MapLag, MeshUpdate } from './mesh-log.ts'
+import { changeRoutes, nodeRoutes, offersText } from './node-routes.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
 
@@ -78,6 +83,12 @@ export interface NodeRecord {
   readonly entry: number | null
 }
 
+const ADDRESS_REFUSALS = {
+  outside: 'E_ADDRESS_OUTSIDE',
+  taken: 'E_ADDRESS_TAKEN',
+  resting: 'E_ADDRESS_RESTING',
+} as const
+
 type WithIpv6<T> = T & Pick<NodeRecord, 'ipv6'>
 
 /** An offline node may take a day to hear that it is asked. */
@@ -88,13 +99,14 @@ export interface Registration {
   readonly agent: string
   readonly mesh: boolean
   readonly at: MeshPosition | undefined
+  readonly offers: readonly Cidr[]
 }
 
 export class Fleet extends DurableObject<Env> {
   readonly #sql: Sql
   readonly #id: FleetId
-  readonly #log: MeshLog
-  readonly #fanout: MeshFanout
+  readonly #mesh: FleetMesh
+  readonly #policy: FleetPolicy
   readonly #shards: number
   readonly #keyEntries: KeyEntries
   readonly #externalPeers: ExternalPeers
@@ -104,15 +116,15 @@ export class Fleet extends DurableObject<Env> {
     this.#sql = new Sql(ctx.storage, FLEET_MIGRATIONS)
     const { id, epoch } = this.#identify()
     this.#id = id
-    this.#log = new MeshLog(this.#sql, epoch)
     this.#externalPeers = new ExternalPeers(this.#sql, env.FLEET_CIDR)
     this.#keyEntries = new KeyEntries(this.#sql, (events) =>
       callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
     )
     this.#shards = Number(env.SESSION_SHARDS)
-    this.#fanout = new MeshFanout(this.#log, allShardNames(this.#shards), (shard, from, update) =>
-      callObject(env.SESSION_SHARD, shard, (stub) => stub.publish(from, update)),
+    this.#mesh = new FleetMesh(this.#sql, epoch, this.#shards, (shard, publication) =>
+      callObject(env.SESSION_SHARD, shard, (stub) => stub.publish(publication)),
     )
+    this.#policy = new FleetPolicy(this.#sql, this.#mesh)
   }
 
   identity(): { readonly id: FleetId } {
@@ -179,10 +191,10 @@ export class Fleet extends DurableObject<Env> {
     const node = this.nodeByName(name)
     if (node === undefined) return undefined
     const now = Date.now()
-    this.#sql.transaction(() => {
+    this.#mesh.change(node.id, () => {
       this.#sql.run('UPDATE nodes SET removed_at = ?, mesh = 0 WHERE id = ?', now, node.id)
       releaseAddress(this.#sql, ipv4ToNumber(node.ipv4), now)
-      this.#changed(node.id, node.mesh)
+      this.#isUnsettled(node.id)
     })
     await this.#settle(node.id)
     return node
@@ -192,9 +204,9 @@ export class Fleet extends DurableObject<Env> {
   async hold(id: NodeId, reason: string | null): Promise<void> {
     const node = this.node(id)
     if (node === undefined || node.removed) return
-    this.#sql.transaction(() => {
+    this.#mesh.change(id, () => {
       this.#sql.run('UPDATE nodes SET quarantine = ? WHERE id = ?', reason, id)
-      this.#changed(id, node.mesh)
+      this.#isUnsettled(id)
     })
     await this.#settle(id)
   }
@@ -207,15 +219,45 @@ export class Fleet extends DurableObject<Env> {
     if (tags.length > MAX_TAGS) return err(refusal('E_TOO_MANY_TAGS'))
     const text = JSON.stringify(tags)
     if (text !== JSON.stringify(node.tags)) {
-      this.#sql.transaction(() => {
+      const change = this.#mesh.change(id, () => {
         this.#sql.run('UPDATE nodes SET tags = ? WHERE id = ?', text, id)
-        if (node.mesh) this.#log.append(id)
       })
-      if (node.mesh) void this.#fanout.changed({ urgent: false })
+      void this.#mesh.publish(change)
     }
     // Also when nothing has changed: it may be the second try of one whose shard did not answer.
     await this.#callShardOf(id, (shard) => shard.forget(id))
     return ok(tags)
+  }
+
+  routes(id: NodeId): NodeRoutes | undefined {
+    const row = this.#row(id)
+    return row && nodeRoutes(row)
+  }
+
+  async changeRoutes(id: NodeId, change: RouteChange): Promise<Result<NodeRoutes, Refusal>> {
+    const row = this.#row(id)
+    if (row === undefined || row.removed_at !== null) return err(refusal('E_NODE_NOT_FOUND'))
+    const approved = changeRoutes(this.#sql, row, change, { id: this.#id, ipv4Range: this.env.FLEET_CIDR })
+    if (!approved.ok) return approved
+    return ok(nodeRoutes(this.#setRoutes(row, { approved_routes: JSON.stringify(approved.value) })))
+  }
+
+  /** Gives the node another address; it hears of it with its next session, which begins at once. */
+  async setAddress(id: NodeId, ip4: Ipv4): Promise<Result<Ipv4, Refusal>> {
+    const row = this.#row(id)
+    const range = parseIpv4Range(this.env.FLEET_CIDR)
+    if (row === undefined || row.removed_at !== null || range === undefined)
+      return err(refusal('E_NODE_NOT_FOUND'))
+    const to = ipv4ToNumber(ip4)
+    let problem: ReturnType<typeof moveAddress>
+    const change = this.#mesh.change(id, () => {
+      problem = moveAddress(this.#sql, range, { node: id, from: row.ipv4, to, now: Date.now() })
+      if (problem === undefined) this.#sql.run('UPDATE nodes SET ipv4 = ? WHERE id = ?', to, id)
+    })
+    if (problem !== undefined) return err(refusal(ADDRESS_REFUSALS[problem]))
+    void this.#mesh.publish(change)
+    await this.#callShardOf(id, (shard) => shard.restart(id))
+    return ok(ip4)
   }
 
   /** Lets the node change its identity key, and asks it to, now or when it is next here. */
@@ -255,20 +297,26 @@ export class Fleet extends DurableObject<Env> {
     if (row === undefined || row.removed_at !== null || row.quarantine !== null) return undefined
     const mesh = registration.mesh ? 1 : 0
     if (row.agent !== registration.agent || row.mesh !== mesh) {
-      this.#sql.transaction(() => {
+      const change = this.#mesh.change(row.id, () => {
         this.#sql.run('UPDATE nodes SET agent = ?, mesh = ? WHERE id = ?', registration.agent, mesh, row.id)
-        if (row.mesh !== mesh) this.#log.append(row.id)
       })
-      if (row.mesh !== mesh) void this.#fanout.changed({ urgent: false })
+      void this.#mesh.publish(change)
     }
-    if (!registration.mesh) return { position: this.#log.position, hash: '', frames: [], snapshot: false }
-    this.#fanout.listens(shardName(row.id, this.#shards))
-    return this.#log.since(registration.at)
+    const offers = offersText(registration.offers)
+    if (row.offers !== offers) this.#setRoutes(row, { offers })
+    return this.#mesh.register(row.id, registration.at)
   }
 
-  /** Where the log is, and since when a node at each of these places is owed the next entry. */
-  meshLag(places: readonly number[]): { readonly head: MeshPosition; readonly owedSince: (number | null)[] } {
-    return { head: this.#log.position, owedSince: places.map((seq) => this.#log.owedSince(seq)) }
+  /** Where the log is, and how far each of these places is behind what concerns its class. */
+  meshLag(places: readonly { readonly audience: number; readonly seq: number }[]): {
+    readonly head: MeshPosition
+    readonly lags: readonly MapLag[]
+  } {
+    const { log } = this.#mesh
+    return {
+      head: { epoch: log.epoch, seq: log.head },
+      lags: places.map(({ audience, seq }) => log.lag(audience, seq)),
+    }
   }
 
   externalPeers(after: string, limit: number): WithIpv6<ExternalPeer>[] {
@@ -278,40 +326,62 @@ export class Fleet extends DurableObject<Env> {
   /** Lets a device without an agent into the mesh, by its WireGuard key. */
   async addExternalPeer(peer: Omit<NewExternalPeer, 'id'>): Promise<Result<WithIpv6<ExternalPeer>, Refusal>> {
     const id = await externalPeerIdOf(peer.wg)
-    const added = this.#sql.transaction(() => {
-      const result = this.#externalPeers.add({ id, ...peer }, Date.now())
-      if (result.ok && result.value.isNew) this.#log.append(id)
-      return result
+    const results: Result<ExternalPeer, Refusal>[] = []
+    const change = this.#mesh.change(id, () => {
+      results.push(this.#externalPeers.add({ id, ...peer }, Date.now()))
     })
-    if (!added.ok) return added
-    if (added.value.isNew) await this.#fanout.changed({ urgent: false })
-    return ok(this.#withIpv6(added.value.peer))
+    await this.#mesh.publish(change)
+    const [added] = results
+    if (added === undefined) throw new Error('a peer was neither added nor refused')
+    return added.ok ? ok(this.#withIpv6(added.value)) : added
   }
 
   /** Its peers drop it at once. */
   async removeExternalPeer(name: NodeName): Promise<ExternalPeer | undefined> {
     const peer = this.#externalPeers.byName(name)
     if (peer === undefined) return undefined
-    this.#sql.transaction(() => {
-      this.#externalPeers.remove(peer, Date.now())
-      this.#log.append(peer.id)
-    })
-    await this.#fanout.changed({ urgent: true })
+    const change = this.#mesh.change(peer.id, () => this.#externalPeers.remove(peer, Date.now()))
+    await this.#mesh.publish(change, { urgent: true })
     return peer
   }
 
-  changesSince(at: MeshPosition | undefined): MeshUpdate {
-    return this.#log.since(at)
+  changesSince(node: NodeId, at: MeshPosition | undefined): MeshUpdate {
+    return this.#mesh.changesSince(node, at)
   }
 
-  /** Once a minute: finishes what could not be finished at once. @returns the newest place, for the shards to compare. */
-  async sweep(): Promise<MeshPosition> {
+  /** The classes that this one may speak to or hear from; null: all, since there is no policy. */
+  meshSeenBy(audience: number) {
+    return this.#mesh.seenBy(audience)
+  }
+
+  meshPolicy(version: number | undefined) {
+    return this.#policy.get(version)
+  }
+
+  meshPolicyHistory() {
+    return this.#policy.history()
+  }
+
+  testMeshPolicy(text: string) {
+    return this.#policy.test(text)
+  }
+
+  setMeshPolicy(write: PolicyWrite) {
+    return this.#policy.set(write)
+  }
+
+  explainMesh(question: PolicyQuestion) {
+    return this.#policy.explain(question)
+  }
+
+  /** Once a minute: finishes what could not be finished at once. @returns the newest places, for the shards to compare. */
+  async sweep(): Promise<MeshPlacesNow> {
     for (const { node_id } of this.#sql.all<{ node_id: NodeId }>('SELECT node_id FROM unsettled LIMIT 100')) {
       await this.#settle(node_id)
     }
-    await this.#fanout.flush()
+    const places = await this.#mesh.sweep()
     await this.#keyEntries.addMissing()
-    return this.#log.position
+    return places
   }
 
   /** Audit entries below this have left the gateway. */
@@ -343,6 +413,7 @@ export class Fleet extends DurableObject<Env> {
 
     const now = Date.now()
     const range = parseIpv4Range(this.env.FLEET_CIDR)
+    if (range !== undefined && isAnyOutside(this.#sql, range)) return err(refusal('E_FLEET_CIDR_NARROWED'))
     const ipv4 = range && leaseAddress(this.#sql, range, id, now)
     if (ipv4 === undefined) return err(refusal('E_POOL_EXHAUSTED'))
     const name = this.#freeName(enrolment.name, id)
@@ -365,10 +436,24 @@ export class Fleet extends DurableObject<Env> {
     return ok(this.#reply(row))
   }
 
+  /** Peers hear of it only if what is routed is another now. */
+  #setRoutes(row: NodeRow, change: Partial<Pick<NodeRow, 'offers' | 'approved_routes'>>): NodeRow {
+    const after = { ...row, ...change }
+    const changed = this.#mesh.change(row.id, () => {
+      this.#sql.run(
+        'UPDATE nodes SET offers = ?, approved_routes = ? WHERE id = ?',
+        after.offers,
+        after.approved_routes,
+        row.id,
+      )
+    })
+    void this.#mesh.publish(changed)
+    return after
+  }
+
   /** Call in the transaction that changes the node. */
-  #changed(id: NodeId, inMesh: boolean): void {
+  #isUnsettled(id: NodeId): void {
     this.#sql.run('INSERT INTO unsettled (node_id) VALUES (?) ON CONFLICT DO NOTHING', id)
-    if (inMesh) this.#log.append(id)
   }
 
   /** Tells the node's shard and peers what the registry says; what fails here is tried again by the sweep. */
@@ -380,7 +465,7 @@ export class Fleet extends DurableObject<Env> {
         if (node.removed) return shard.revoke(id)
         return node.quarantine === undefined ? shard.welcomeBack(id) : shard.hold(id)
       }),
-      this.#fanout.changed({ urgent: true }),
+      this.#mesh.publish({ heard: true, moved: false }, { urgent: true }),
     ])
     this.#sql.run('DELETE FROM unsettled WHERE node_id = ?', id)
   }

@@ -1,6 +1,7 @@
 /**
  * Group commit: what arrives while the last write is on its way to the disk is written together when that is there. Each event of an object
- * is otherwise committed by itself, and a disk makes some thousand commits a second, however small. What arrives alone does not wait.
+ * is otherwise committed by itself, and a disk makes some thousand commits a second, however small. What arrives alone waits for one turn of
+ * the event loop, in which others that are already under way arrive too.
  */
 interface Waiting<T, R> {
   readonly item: T
@@ -12,7 +13,6 @@ export class GroupCommit<T, R> {
   readonly #synced: () => Promise<void>
   readonly #write: (items: readonly T[]) => readonly R[]
   #waiting: Waiting<T, R>[] = []
-  #isWriting = false
 
   /** @param write all of them in one transaction, with a result for each. @param synced resolves when what was written is durable. */
   constructor(synced: () => Promise<void>, write: (items: readonly T[]) => readonly R[]) {
@@ -24,14 +24,15 @@ export class GroupCommit<T, R> {
   add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
-      if (!this.#isWriting) this.#flush()
+      if (this.#waiting.length > 1) return
+      const flush = (): void => this.#flush()
+      this.#synced().then(flush, flush)
     })
   }
 
   #flush(): void {
     const group = this.#waiting
     this.#waiting = []
-    this.#isWriting = true
     try {
       const results = this.#write(group.map(({ item }) => item))
       group.forEach(({ resolve }, index) => {
@@ -40,10 +41,5 @@ export class GroupCommit<T, R> {
     } catch (error) {
       for (const { reject } of group) reject(error)
     }
-    const next = (): void => {
-      this.#isWriting = false
-      if (this.#waiting.length > 0) this.#flush()
-    }
-    this.#synced().then(next, next)
   }
 }

@@ -27,6 +27,11 @@ export class MapHash {
     this.#changed.add(id)
   }
 
+  /** More than single entries have changed, as where a policy makes other classes. */
+  reset(): void {
+    this.#peers = undefined
+  }
+
   /**
    * Of the map of a node that hears of these classes and holds to these rules. Not within a transaction.
    * @param sees null: all, since there is no policy.

@@ -1,168 +1,284 @@
 /**
- * The mesh change log: who changed, in order, and from it the changes that lead a node from the place it has to the newest.
+ * The mesh change log: who changed, in order, and from it the changes that lead a node from the place it has to the newest that concerns its
+ * class. What is said to the nodes of one class is the same, and is encoded once.
  *
- * A fresh node's snapshot is built once and used for many: what has changed since it was built follows it as an ordinary delta.
+ * A class's snapshot is built once and used for many: what has changed since it was built follows it as an ordinary delta.
  */
-import { numberToIpv4 } from '../protocol/addresses.ts'
-import { type NodeId, Tags } from '../protocol/ids.ts'
-import { MESH_ENTRIES_PER_FRAME, MESH_LOG_KEEP } from '../protocol/limits.ts'
-import type { MeshChanges, MeshPeer, MeshPosition } from '../protocol/mesh.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import { MESH_LOG_KEEP } from '../protocol/limits.ts'
+import type { MeshPeer, MeshPosition } from '../protocol/mesh.ts'
+import { count } from './counters.ts'
 import type { NodeRow } from './fleet-schema.ts'
 import { MapHash } from './map-hash.ts'
+import type { MeshClasses } from './mesh-classes.ts'
+import {
+  deltaFrames,
+  isMember,
+  type MeshEntry,
+  peerOf,
+  snapshotFrames,
+  wholeDeltaFrames,
+} from './mesh-frames.ts'
+import { MeshPlaces } from './mesh-places.ts'
+import { type MeshView, type Relation, sameRules } from './mesh-view.ts'
 import type { Sql } from './sql.ts'
 
 /** Entries by which a kept snapshot may lag; building one reads every node's row. */
 const SNAPSHOT_MAX_LAG = 256
+/** Characters of all snapshots that are kept, of the 128 MB of an isolate. */
+const SNAPSHOT_MAX_CHARACTERS = 16 * 1024 * 1024
 const PRUNE_EVERY = 1024
+const MEMBERS = 'mesh = 1 AND removed_at IS NULL AND quarantine IS NULL'
 
 /** What to send, encoded: each is one session frame. */
 export interface MeshUpdate {
   readonly position: MeshPosition
   /** Of the map that they lead to (crypto/mesh-hash.ts). */
   readonly hash: string
+  /** The class of the node that it is for. */
+  readonly audience: number
+  /** The classes whose nodes that one may speak to or hear from; null: all, since there is no policy. */
+  readonly sees: readonly number[] | null
   readonly frames: readonly string[]
   readonly snapshot: boolean
+}
+
+/** How much of what concerns its class a place does not have, and since when it was owed the first of it. */
+export interface MapLag {
+  readonly entries: number
+  readonly since: number | null
+}
+
+/** Where a listener is: it has everything up to `through`, and calls that place `seq`, which is where it last heard of anything. */
+export interface Listener {
+  readonly audience: number
+  readonly seq: number
+  readonly through: number
+}
+
+interface Snapshot extends Listener {
+  readonly version: number
+  readonly frames: readonly string[]
 }
 
 export class MeshLog {
   readonly #sql: Sql
   readonly #epoch: string
+  readonly #view: MeshView
+  readonly #classes: MeshClasses
+  readonly #places: MeshPlaces
   readonly #mapHash: MapHash
-  #snapshot: { readonly seq: number; readonly frames: readonly string[] } | undefined
+  readonly #snapshots = new Map<number, Snapshot>()
   #head: number
 
-  constructor(sql: Sql, epoch: string) {
+  constructor(sql: Sql, epoch: string, view: MeshView, classes: MeshClasses) {
     this.#sql = sql
     this.#epoch = epoch
-    this.#mapHash = new MapHash({ all: () => this.#members(), one: (id) => this.#member(id) })
+    this.#view = view
+    this.#classes = classes
+    this.#places = new MeshPlaces(sql, view, classes)
+    this.#mapHash = new MapHash({ all: () => this.#members().map(peerOf), one: (id) => this.#member(id) })
     this.#head = sql.first<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM mesh_log')?.seq ?? 0
   }
 
-  get position(): MeshPosition {
-    return { epoch: this.#epoch, seq: this.#head }
+  get epoch(): string {
+    return this.#epoch
   }
 
-  /** Call in the transaction that changes the node. */
-  append(node: NodeId): void {
+  get head(): number {
+    return this.#head
+  }
+
+  /** The newest place that concerns the class. */
+  place(audience: number): number {
+    return this.#places.of(audience, this.#head)
+  }
+
+  /** Call in the transaction that changes the node. @param was its class before, @param now its class after; null where it is not in the map. */
+  append(node: NodeId, was: number | null, now: number | null): void {
+    this.#places.changed(was, now, this.record(node, was))
+  }
+
+  /** An entry alone: whom it concerns is the caller's to say. @param node empty for what is not about one node, a policy. */
+  record(node: NodeId | '', was: number | null): number {
     const seq = this.#sql.first<{ seq: number }>(
-      'INSERT INTO mesh_log (node_id, at) VALUES (?, ?) RETURNING seq',
+      'INSERT INTO mesh_log (node_id, was, at) VALUES (?, ?, ?) RETURNING seq',
       node,
+      was,
       Date.now(),
     )?.seq
     if (seq === undefined) throw new Error('the mesh log gave no sequence number')
     this.#head = seq
-    this.#mapHash.touch(node)
-    if (seq % PRUNE_EVERY === 0) this.#sql.run('DELETE FROM mesh_log WHERE seq <= ?', seq - MESH_LOG_KEEP)
-  }
-
-  /** From `at` to the newest: a delta where the log reaches back that far, else a snapshot. */
-  since(at: MeshPosition | undefined): MeshUpdate {
-    if (at !== undefined && at.epoch === this.#epoch && at.seq <= this.#head && this.#reachesBackTo(at.seq)) {
-      return {
-        position: this.position,
-        hash: this.viewHash(),
-        frames: this.#delta(at.seq),
-        snapshot: false,
-      }
+    if (node === '') this.#mapHash.reset()
+    else this.#mapHash.touch(node)
+    if (seq % PRUNE_EVERY === 0) {
+      this.#sql.run('DELETE FROM mesh_log WHERE seq <= ?', seq - MESH_LOG_KEEP)
+      this.#places.touch(seq - MESH_LOG_KEEP / 2, seq)
     }
-    if (this.#snapshot === undefined || this.#head - this.#snapshot.seq > SNAPSHOT_MAX_LAG)
-      this.#snapshot = this.#build()
-    return {
-      position: this.position,
-      hash: this.viewHash(),
-      frames: [...this.#snapshot.frames, ...this.#delta(this.#snapshot.seq)],
-      snapshot: true,
-    }
+    return seq
   }
 
-  /** Of the map at the newest place, which is the same for every node as long as every node hears of every other. */
-  viewHash(): string {
-    return this.#mapHash.of(null, null)
+  /** Of the map of that class's nodes at its newest place. */
+  viewHash(audience: number): string {
+    const { now } = this.#view
+    return this.#mapHash.of(now.seenBy(audience), now.rulesOf(audience))
   }
 
-  /** When the entry after that place was made, which a node there is waiting for; null if there is none. */
-  owedSince(seq: number): number | null {
-    if (seq >= this.#head) return null
+  lag(audience: number, seq: number): MapLag {
+    const entries = Math.max(0, this.place(audience) - seq)
+    if (entries === 0) return { entries, since: null }
     const next = this.#sql.first<{ at: number }>(
       'SELECT at FROM mesh_log WHERE seq > ? ORDER BY seq LIMIT 1',
       seq,
     )
-    return next?.at ?? null
+    return { entries, since: next?.at ?? null }
   }
 
-  #reachesBackTo(seq: number): boolean {
-    if (seq === this.#head) return true
+  /** The class is told something now, if only its newest place. */
+  concern(audience: number): void {
+    this.#places.moved(audience, this.#head)
+  }
+
+  /** From the place a node has to the newest of its class: a delta where the log reaches back that far, else a snapshot. */
+  since(row: NodeRow, at: MeshPosition | undefined): MeshUpdate {
+    const audience = row.class ?? 0
+    const listener = at?.epoch === this.#epoch ? this.#listenerAt(row, at.seq) : undefined
+    return (listener && this.from(listener, audience)) ?? this.#whole(audience)
+  }
+
+  /** For all that are at one place: undefined if what was in force there is no longer known. */
+  from(listener: Listener, audience: number): MeshUpdate | undefined {
+    const before = this.#view.at(listener.through)
+    if (before === undefined || (before.version > 0 && !this.#classes.has(listener.audience)))
+      return undefined
+    return this.#delta(listener, before, audience)
+  }
+
+  /** Classes have been forgotten, and with them what older entries mean. */
+  forget(): void {
+    this.#sql.run('DELETE FROM mesh_log WHERE seq < ?', this.#head)
+  }
+
+  /** Of which class the node was there. Undefined if the log does not say any more. */
+  #listenerAt({ id, class: audience, class_since: since }: NodeRow, seq: number): Listener | undefined {
+    if (seq > this.#head) return undefined
+    const now = { audience: audience ?? 0, seq, through: seq }
+    if (seq === this.#head) return now
     const oldest = this.#sql.first<{ seq: number | null }>('SELECT MIN(seq) AS seq FROM mesh_log')?.seq
-    return oldest !== null && oldest !== undefined && seq >= oldest - 1
-  }
-
-  /** The changes after `seq`, cut so that each frame stays small; each part leads to the place its last entry has. */
-  #delta(seq: number): string[] {
-    const rows = this.#sql.all<NodeRow & { seq: number }>(
-      `SELECT n.*, l.seq FROM (SELECT node_id, MAX(seq) AS seq FROM mesh_log WHERE seq > ? GROUP BY node_id) l
-       JOIN nodes n ON n.id = l.node_id ORDER BY l.seq`,
+    if (oldest === null || oldest === undefined || seq < oldest - 1) return undefined
+    // Not to look through the log for each of a herd that comes back as it was.
+    if (since === null || seq >= since) return now
+    // A place from before it came into the map is that of the class it came into.
+    const own = this.#sql.first<{ was: number }>(
+      'SELECT was FROM mesh_log WHERE seq > ? AND node_id = ? AND was IS NOT NULL ORDER BY seq LIMIT 1',
       seq,
+      id,
     )
-    const frames: string[] = []
-    let from = seq
-    for (let start = 0; start < rows.length; start += MESH_ENTRIES_PER_FRAME) {
-      const part = rows.slice(start, start + MESH_ENTRIES_PER_FRAME)
-      const last = start + part.length === rows.length
-      const to = last ? this.#head : (part.at(-1)?.seq ?? this.#head)
-      const put = part.filter(isMember).map(peerOf)
-      const del = part.filter((row) => !isMember(row)).map((row) => row.id)
-      frames.push(
-        encode({
-          epoch: this.#epoch,
-          from,
-          to,
-          ...(put.length > 0 && { put }),
-          ...(del.length > 0 && { del }),
-        }),
-      )
-      from = to
-    }
-    return frames
+    return { ...now, audience: own?.was ?? now.audience }
   }
 
-  #build(): { seq: number; frames: string[] } {
-    const peers = this.#members()
-    const frames: string[] = []
-    for (let start = 0; start === 0 || start < peers.length; start += MESH_ENTRIES_PER_FRAME) {
-      const more = start + MESH_ENTRIES_PER_FRAME < peers.length
-      const put = peers.slice(start, start + MESH_ENTRIES_PER_FRAME)
-      frames.push(encode({ epoch: this.#epoch, to: this.#head, put, ...(more && { more: true as const }) }))
-    }
-    return { seq: this.#head, frames }
+  #update(audience: number, seq: number, frames: readonly string[], snapshot: boolean): MeshUpdate {
+    const sees = this.#view.now.seenBy(audience)
+    const position = { epoch: this.#epoch, seq }
+    const hash = this.viewHash(audience)
+    return { position, hash, audience, sees: sees && [...sees], frames, snapshot }
   }
 
-  #members(): MeshPeer[] {
-    return this.#sql
-      .all<NodeRow>(
-        'SELECT * FROM nodes WHERE mesh = 1 AND removed_at IS NULL AND quarantine IS NULL ORDER BY id',
-      )
-      .map(peerOf)
+  #delta({ audience: was, seq: from, through }: Listener, before: Relation, audience: number): MeshUpdate {
+    const { now } = this.#view
+    const isSame = was === audience && before.version === now.version
+    const newest = this.place(audience)
+    if (isSame && from >= newest) return this.#update(audience, from, [], false)
+    count('mesh_deltas_encoded')
+    const entries = this.#changed(
+      through,
+      (other) => before.sees(was, other),
+      (other) => now.sees(audience, other),
+    )
+    const rules = sameRules(before.rulesOf(was), now.rulesOf(audience)) ? undefined : now.rulesOf(audience)
+    if (isSame && rules === undefined)
+      return this.#update(audience, newest, deltaFrames(this.#epoch, from, newest, entries), false)
+    const to = Math.max(from, newest)
+    if (!isSame) entries.push(...this.#regarded(entries, { was, before, audience, now }))
+    return this.#update(audience, to, wholeDeltaFrames(this.#epoch, from, to, entries, rules), false)
+  }
+
+  /** The nodes that have changed since, if they were seen or are seen. */
+  #changed(
+    through: number,
+    saw: (audience: number) => boolean,
+    sees: (audience: number) => boolean,
+  ): MeshEntry[] {
+    const rows = this.#sql.all<NodeRow & { seq: number; was: number | null }>(
+      `SELECT n.*, l.seq, f.was FROM
+       (SELECT node_id, MIN(seq) AS first, MAX(seq) AS seq FROM mesh_log WHERE seq > ? GROUP BY node_id) l
+       JOIN mesh_log f ON f.seq = l.first JOIN nodes n ON n.id = l.node_id ORDER BY l.seq`,
+      through,
+    )
+    return rows.flatMap((row): MeshEntry[] => {
+      if (isMember(row) && sees(row.class ?? 0)) return [{ seq: row.seq, peer: peerOf(row) }]
+      return row.was !== null && saw(row.was) ? [{ seq: row.seq, peer: row.id }] : []
+    })
+  }
+
+  /** The nodes that have not changed, but are seen now and were not, or the other way round. */
+  #regarded(
+    entries: readonly MeshEntry[],
+    { was, before, audience, now }: { was: number; before: Relation; audience: number; now: Relation },
+  ): MeshEntry[] {
+    const told = new Set(entries.map(({ peer }) => (typeof peer === 'string' ? peer : peer.id)))
+    return this.#membersBy((other) => before.sees(was, other) !== now.sees(audience, other))
+      .filter(({ id }) => !told.has(id))
+      .map((row) => ({ seq: 0, peer: now.sees(audience, row.class ?? 0) ? peerOf(row) : row.id }))
+  }
+
+  #membersBy(wanted: (audience: number) => boolean): NodeRow[] {
+    return this.#classes.ids
+      .filter(wanted)
+      .flatMap((id) => this.#sql.all<NodeRow>(`SELECT * FROM nodes WHERE class = ? AND ${MEMBERS}`, id))
+  }
+
+  #members(): NodeRow[] {
+    return this.#sql.all<NodeRow>(`SELECT * FROM nodes WHERE ${MEMBERS} ORDER BY id`)
   }
 
   #member(id: NodeId): MeshPeer | undefined {
     const row = this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ?', id)
     return row && isMember(row) ? peerOf(row) : undefined
   }
-}
 
-const isMember = (row: NodeRow): boolean =>
-  row.mesh === 1 && row.removed_at === null && row.quarantine === null
+  #whole(audience: number): MeshUpdate {
+    const { version } = this.#view.now
+    let kept = this.#snapshots.get(audience)
+    if (kept === undefined || kept.version !== version || this.#head - kept.through > SNAPSHOT_MAX_LAG)
+      kept = this.#build(audience)
+    const rest = this.from(kept, audience)
+    if (rest === undefined) throw new Error('a snapshot is older than the policies that are known')
+    return this.#update(audience, rest.position.seq, [...kept.frames, ...rest.frames], true)
+  }
 
-function peerOf(row: NodeRow): MeshPeer {
-  const tags = Tags.parse(JSON.parse(row.tags))
-  return {
-    id: row.id,
-    name: row.name,
-    wg: row.wg_key,
-    ...(row.external === 0 && { seal: row.sealing_key }),
-    ip4: numberToIpv4(row.ipv4),
-    ...(tags.length > 0 && { tags }),
+  #build(audience: number): Snapshot {
+    const { now } = this.#view
+    const seen = now.seenBy(audience)
+    const rows = seen === null ? this.#members() : this.#membersBy((other) => seen.has(other))
+    count('mesh_snapshots_built')
+    const seq = this.place(audience)
+    const frames = snapshotFrames(this.#epoch, seq, rows.map(peerOf), now.rulesOf(audience))
+    const snapshot = { audience, seq, through: this.#head, version: now.version, frames }
+    this.#snapshots.delete(audience)
+    this.#snapshots.set(audience, snapshot)
+    this.#forgetSnapshots()
+    return snapshot
+  }
+
+  /** The oldest first, until what is kept fits; the newest in any case. */
+  #forgetSnapshots(): void {
+    const sizeOf = ({ frames }: Snapshot): number => frames.reduce((sum, { length }) => sum + length, 0)
+    let size = [...this.#snapshots.values()].reduce((sum, snapshot) => sum + sizeOf(snapshot), 0)
+    for (const [audience, snapshot] of this.#snapshots) {
+      if (size <= SNAPSHOT_MAX_CHARACTERS || this.#snapshots.size === 1) return
+      size -= sizeOf(snapshot)
+      this.#snapshots.delete(audience)
+    }
   }
 }
-
-const encode = (changes: MeshChanges): string => JSON.stringify({ type: 'mesh', ...changes })

@@ -4,13 +4,25 @@ import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { NodeRecord } from './fleet.ts'
-import { claimedNode, goneAt, isTimely, type ProvenRequest, verifyProof, verifySignature } from './proof.ts'
+import {
+  goneAt,
+  isSigned,
+  isTimely,
+  type ProofId,
+  type ProvenRequest,
+  readProof,
+  verifyProof,
+} from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */
 const KEEP_MS = 60_000
 
-export type ProofUse = 'once' | 'read'
+/**
+ * `once`: used up here. `recorded`: used up by the entry of what it asks for, in the audit log (used-proofs.ts). `read`: it may come again,
+ * because its answer is the same and tells nobody more. Only the first costs a row here.
+ */
+export type ProofUse = 'once' | 'recorded' | 'read'
 
 interface KnownNode {
   readonly record: NodeRecord
@@ -30,37 +42,38 @@ export class NodeAuthenticator {
     this.#load = load
   }
 
-  /** @param use `read`: the proof may come again, and costs no row, because its answer is the same and tells nobody more. */
   async authenticate(
     jwt: string,
     request: ProvenRequest,
     origins: ReadonlySet<string>,
     use: ProofUse,
-  ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
-    const claimed = claimedNode(jwt)
-    if (!claimed.ok) return claimed
-    const node = await this.node(claimed.value)
+  ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
+    const read = readProof(jwt)
+    if (!read.ok) return read
+    const node = await this.node(read.value.claims.sub)
     if (node === undefined) return err(refusal('E_NODE_UNKNOWN'))
-    const proof = await verifyProof(jwt, node.key, request, origins, Date.now())
-    if (!proof.ok) return proof
+    const verified = await verifyProof(read.value, node.key, request, origins, Date.now())
+    if (!verified.ok) return verified
     if (node.record.removed) return err(refusal('E_NODE_REMOVED'))
     if (node.record.quarantine !== undefined) return err(refusal('E_NODE_QUARANTINED'))
+    const proof = { jti: verified.value.jti, goneAt: goneAt(verified.value) }
     const isNew =
       use === 'once'
-        ? this.#replays.admit(proof.value.jti, goneAt(proof.value), Date.now())
-        : !this.#replays.hasSeen(proof.value.jti)
-    if (!isNew) return err(refusal('E_PROOF_REPLAYED'))
-    return ok({ node: node.record, jti: proof.value.jti })
+        ? this.#replays.admit(proof.jti, proof.goneAt, Date.now())
+        : !this.#replays.hasSeen(proof.jti)
+    return isNew ? ok({ node: node.record, proof }) : err(refusal('E_PROOF_REPLAYED'))
   }
 
   /** Whether it is a proof this node signed; used up, wherever and for whatever it was made. */
   async burn(jwt: string): Promise<boolean> {
-    const claimed = claimedNode(jwt)
-    const node = claimed.ok ? await this.node(claimed.value) : undefined
-    const claims = node && (await verifySignature(jwt, node.key))
+    const read = readProof(jwt)
+    if (!read.ok) return false
+    const { claims } = read.value
+    const node = await this.node(claims.sub)
+    if (node === undefined || !(await isSigned(read.value, node.key))) return false
     // An untimely one is refused anyway, and would lie in the cache for as long as it claims to live.
-    if (!claims?.ok || !isTimely(claims.value, Date.now())) return false
-    this.#replays.admit(claims.value.jti, goneAt(claims.value), Date.now())
+    if (!isTimely(claims, Date.now())) return false
+    this.#replays.admit(claims.jti, goneAt(claims), Date.now())
     return true
   }
 

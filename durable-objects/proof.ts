@@ -2,18 +2,40 @@
  * Verifies the proof of a node's request (protocol/proof.ts), cheapest check first; the signature before anything that depends on the
  * claims being true, the replay check last, so that a refused proof takes no room in the cache.
  */
-import { compactVerify, decodeJwt, decodeProtectedHeader, errors } from 'jose'
+import { base64url } from 'jose'
+import { toBase64Url, utf8 } from '../crypto/bytes.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
+import { parseJson } from '../protocol/json.ts'
 import { PROOF_CLOCK_TOLERANCE_MS, PROOF_LIFETIME_MS } from '../protocol/limits.ts'
 import { PROOF_JWT_TYPE, PROOF_SCHEME, ProofClaims, SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
+
+/** As every agent of ours sends it: it need not be read each time. */
+const USUAL_HEADER = toBase64Url(utf8(JSON.stringify({ alg: SIGNATURE_ALGORITHM, typ: PROOF_JWT_TYPE })))
+
+const SIGNATURE_BYTES = 64
+
+/** What a proof says, before anybody has looked at its signature. */
+export interface UnverifiedProof {
+  readonly claims: ProofClaims
+  /** The bytes that are signed, and the signature in base64url. */
+  readonly signed: Uint8Array
+  readonly signature: string
+}
 
 /** The request that a proof must have been made for. */
 export interface ProvenRequest {
   readonly method: string
   readonly path: string
   readonly bodyHash: string
+}
+
+/** What tells one proof from every other, for as long as it could pass. */
+export interface ProofId {
+  readonly jti: string
+  /** When the proof is refused for its age, in Unix ms. */
+  readonly goneAt: number
 }
 
 /** The JWT in an Authorization header, if that is of our scheme. */
@@ -24,20 +46,30 @@ export function proofOf(authorization: string | null | undefined): string | unde
 
 /** Who the proof says it is from, unverified: enough to find the object that can verify it. */
 export function claimedNode(jwt: string): Result<NodeId, Refusal> {
-  const claims = unverifiedClaims(jwt)
-  return claims.ok ? ok(claims.value.sub) : claims
+  const proof = readProof(jwt)
+  return proof.ok ? ok(proof.value.claims.sub) : proof
+}
+
+export function readProof(jwt: string): Result<UnverifiedProof, Refusal> {
+  const [header = '', payload = '', signature = '', ...rest] = jwt.split('.')
+  try {
+    const claims = rest.length === 0 && isProofHeader(header) ? readClaims(payload) : undefined
+    if (claims !== undefined) return ok({ claims, signed: utf8(`${header}.${payload}`), signature })
+  } catch {
+    // Not a JWT at all: the same answer.
+  }
+  return err(refusal('E_PROOF_MALFORMED'))
 }
 
 export async function verifyProof(
-  jwt: string,
+  proof: UnverifiedProof,
   key: CryptoKey,
   request: ProvenRequest,
   origins: ReadonlySet<string>,
   now: number,
 ): Promise<Result<ProofClaims, Refusal>> {
-  const signed = await verifySignature(jwt, key)
-  if (!signed.ok) return signed
-  const claims = signed.value
+  if (!(await isSigned(proof, key))) return err(refusal('E_PROOF_SIGNATURE'))
+  const { claims } = proof
   if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))
   if (claims.htm !== request.method || claims.htu !== request.path || claims.bh !== request.bodyHash) {
     return err(refusal('E_PROOF_BINDING'))
@@ -45,16 +77,18 @@ export async function verifyProof(
   return isTimely(claims, now) ? ok(claims) : err(refusal('E_PROOF_EXPIRED'))
 }
 
-/** The claims of a proof that this key signed, whatever they say. */
-export async function verifySignature(jwt: string, key: CryptoKey): Promise<Result<ProofClaims, Refusal>> {
-  const claims = unverifiedClaims(jwt)
-  if (!claims.ok) return claims
+/** Whether this key signed it, whatever it says. */
+export async function isSigned({ signed, signature }: UnverifiedProof, key: CryptoKey): Promise<boolean> {
+  const bytes = decodeSignature(signature)
+  return bytes !== undefined && crypto.subtle.verify('Ed25519', key, bytes, new Uint8Array(signed))
+}
+
+function decodeSignature(text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
-    await compactVerify(jwt, key, { algorithms: [SIGNATURE_ALGORITHM] })
-    return claims
-  } catch (error) {
-    if (error instanceof errors.JOSEError) return err(refusal('E_PROOF_SIGNATURE'))
-    throw error
+    const bytes = new Uint8Array(base64url.decode(text))
+    return bytes.length === SIGNATURE_BYTES ? bytes : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -76,20 +110,16 @@ export function isTimely({ iat, exp }: Pick<ProofClaims, 'iat' | 'exp'>, now: nu
   )
 }
 
-function unverifiedClaims(jwt: string): Result<ProofClaims, Refusal> {
-  try {
-    const { alg, typ } = decodeProtectedHeader(jwt)
-    const claims = ProofClaims.safeParse(decodeJwt(jwt))
-    if (
-      alg === SIGNATURE_ALGORITHM &&
-      typ === PROOF_JWT_TYPE &&
-      claims.success &&
-      claims.data.iss === claims.data.sub
-    ) {
-      return ok(claims.data)
-    }
-  } catch {
-    // Not a JWT at all: the same answer.
-  }
-  return err(refusal('E_PROOF_MALFORMED'))
+function readClaims(part: string): ProofClaims | undefined {
+  const claims = ProofClaims.safeParse(parseJson(base64url.decode(part)))
+  return claims.success && claims.data.iss === claims.data.sub ? claims.data : undefined
+}
+
+/** `crit` names what must be understood, and nothing of that kind is (RFC 7515, section 4.1.11). */
+function isProofHeader(part: string): boolean {
+  if (part === USUAL_HEADER) return true
+  const header = parseJson(base64url.decode(part))
+  if (typeof header !== 'object' || header === null) return false
+  const { alg, typ, crit } = header as Record<string, unknown>
+  return alg === SIGNATURE_ALGORITHM && typ === PROOF_JWT_TYPE && crit === undefined
 }

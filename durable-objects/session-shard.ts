@@ -27,7 +27,6 @@ import {
   TELEMETRY_INTERVAL_MS,
 } from '../protocol/limits.ts'
 import { MaskedId } from '../protocol/masked-id.ts'
-import type { MeshPosition } from '../protocol/mesh.ts'
 import { err, type Result } from '../protocol/result.ts'
 import { shardName } from '../protocol/shard.ts'
 import { OLDEST_SUPPORTED_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../protocol/version.ts'
@@ -37,14 +36,15 @@ import { readConfig } from './config.ts'
 import { count, readCounters } from './counters.ts'
 import type { Env } from './env.ts'
 import type { Fleet, NodeRecord } from './fleet.ts'
+import type { MeshPlacesNow } from './fleet-mesh.ts'
 import { readFrame } from './frame-reader.ts'
 import { MeshAcks } from './mesh-acks.ts'
-import { MeshDelivery } from './mesh-delivery.ts'
-import type { MeshUpdate } from './mesh-log.ts'
+import { audienceOf, isBehind, MeshDelivery, type MeshReceipt } from './mesh-delivery.ts'
+import type { MeshPublication } from './mesh-fanout.ts'
 import { NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
 import { NodeQuestions } from './node-questions.ts'
 import { problemResponse } from './problem.ts'
-import type { ProvenRequest } from './proof.ts'
+import type { ProofId, ProvenRequest } from './proof.ts'
 import { sawOurCertificate } from './registration.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
 import { type Presence, SESSION_MIGRATIONS, Sessions } from './sessions.ts'
@@ -65,7 +65,10 @@ export class SessionShard extends DurableObject<Env> {
       this.#fleet((fleet) => fleet.node(id)),
     )
     this.#sessions = new Sessions(ctx, sql)
-    this.#mesh = new MeshDelivery(this.#sessions, (at) => this.#fleet((fleet) => fleet.changesSince(at)))
+    this.#mesh = new MeshDelivery(this.#sessions, {
+      changesSince: (node, at) => this.#fleet((fleet) => fleet.changesSince(node, at)),
+      seenBy: (audience) => this.#fleet((fleet) => fleet.meshSeenBy(audience)),
+    })
     this.#acks = new MeshAcks({
       sessions: this.#sessions,
       audit: (...entry) => this.#audit(...entry),
@@ -80,7 +83,7 @@ export class SessionShard extends DurableObject<Env> {
     jwt: string,
     request: ProvenRequest,
     use: ProofUse = 'once',
-  ): Promise<Result<{ node: NodeRecord; jti: string }, Refusal>> {
+  ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
     const { origins } = await readConfig(this.env)
     return this.#authenticator.authenticate(jwt, request, origins, use)
   }
@@ -110,7 +113,7 @@ export class SessionShard extends DurableObject<Env> {
       v: 2,
       node: node.id,
       session: SessionId.parse(crypto.randomUUID()),
-      proof: authenticated.value.jti,
+      proof: authenticated.value.proof.jti,
       openedAt: now,
       seenAt: now,
       state: 'opened',
@@ -158,18 +161,23 @@ export class SessionShard extends DurableObject<Env> {
     this.#close(socket, CLOSE.goingAway)
   }
 
-  /** Mesh changes for the listeners here. @returns whether there are any. */
-  publish(from: MeshPosition, update: MeshUpdate): Promise<boolean> {
-    return this.#mesh.publish(this.ctx.getWebSockets(), from, update)
+  /** Mesh changes for the listeners here. */
+  publish(publication: MeshPublication): Promise<MeshReceipt> {
+    return this.#mesh.publish(publication)
   }
 
-  /** Hands signals of one node to others whose sockets are here; one for an absent node is dropped, its sender will hear from it. */
-  deliver(from: NodeId, signals: SignalFrame['signals']): void {
+  /**
+   * Hands signals of one node to others whose sockets are here; one for an absent node is dropped, its sender will hear from it.
+   * @param audience the sender's class; undefined if it takes no part in the mesh.
+   */
+  async deliver(from: NodeId, audience: number | undefined, signals: SignalFrame['signals']): Promise<void> {
     for (const { to, sealed } of signals) {
       for (const socket of this.ctx.getWebSockets(to)) {
-        if (this.#sessions.get(socket)?.mesh === undefined) continue
-        sendFrame(socket, { type: 'signal', from, sealed })
-        count('signals_routed')
+        const session = this.#sessions.get(socket)
+        if (session?.mesh === undefined) continue
+        const isWanted = await this.#mesh.mayHear(session, audience)
+        if (isWanted) sendFrame(socket, { type: 'signal', from, sealed })
+        count(isWanted ? 'signals_routed' : 'signals_refused')
       }
     }
   }
@@ -196,6 +204,12 @@ export class SessionShard extends DurableObject<Env> {
   welcomeBack(node: NodeId): void {
     this.#authenticator.forget(node)
     this.#sessions.forgetGeneration(node)
+  }
+
+  /** What a session is told at its beginning is another now. */
+  restart(node: NodeId): void {
+    this.#authenticator.forget(node)
+    for (const socket of this.ctx.getWebSockets(node)) this.#close(socket, CLOSE.goingAway)
   }
 
   /** What is remembered of the node has changed in the registry. */
@@ -236,16 +250,17 @@ export class SessionShard extends DurableObject<Env> {
   }
 
   /** Once a minute: ends leases that nobody renewed, and mends what a lost publication left behind. */
-  async sweep(position: MeshPosition): Promise<void> {
+  async sweep({ epoch, places }: MeshPlacesNow): Promise<void> {
     count('object_wakeups_by_sweep')
     const now = Date.now()
+    const newest = new Map(places.map(({ audience, seq }) => [audience, seq]))
     for (const socket of this.ctx.getWebSockets()) {
       const session = this.#sessions.get(socket)
       if (session?.state !== 'live') continue
       if (now - this.#sessions.seenAt(socket, session) > OFFLINE_AFTER_MS) {
         sendError(socket, 'E_LEASE_EXPIRED')
         this.#close(socket, CLOSE.leaseExpired, 'E_LEASE_EXPIRED')
-      } else if (session.mesh !== undefined && session.mesh.seq < position.seq)
+      } else if (session.mesh !== undefined && isBehind(session.mesh, epoch, newest.get(audienceOf(session))))
         await this.#mesh.catchUp(socket)
     }
   }
@@ -262,7 +277,7 @@ export class SessionShard extends DurableObject<Env> {
         this.#sessions.update(socket, { seenAt: Date.now(), telemetry: frame.telemetry })
         return sendFrame(socket, { type: 'ack', n: frame.n })
       case 'signal':
-        return this.#route(node, frame.signals)
+        return this.#route(socket, node, frame.signals)
       case 'mesh_resync':
         if (this.#sessions.get(socket)?.mesh === undefined)
           return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')
@@ -296,8 +311,8 @@ export class SessionShard extends DurableObject<Env> {
       return this.#refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)
     if (!this.#sessions.advance(id, frame.generation, Date.now())) return this.#quarantine(id)
 
-    const { agent, mesh, at, generation } = frame
-    const update = await this.#fleet((fleet) => fleet.register({ node: id, agent, mesh, at }))
+    const { agent, mesh, at, generation, offers = [] } = frame
+    const update = await this.#fleet((fleet) => fleet.register({ node: id, agent, mesh, at, offers }))
     if (update === undefined) return node.record.quarantine === undefined ? this.revoke(id) : this.hold(id)
     const protocol = Math.min(frame.protocol, PROTOCOL_VERSION)
     const time = Date.now()
@@ -307,13 +322,14 @@ export class SessionShard extends DurableObject<Env> {
     // From here to the end of the answer nothing awaits: what is published meanwhile finds the session either not yet or wholly there.
     if (this.#sessions.get(socket)?.state !== 'registering') return
     const replaced = this.#supersede(id, socket)
-    this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: update.position }) })
+    const { position, audience } = update
+    this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: position, audience }) })
     clearTimeout(this.#registerTimers.get(socket) ?? null)
     count('sessions_registered')
     const settings = {
       heartbeatMs: HEARTBEAT_INTERVAL_MS,
       telemetryMs: TELEMETRY_INTERVAL_MS,
-      stun: [],
+      stun: [...config.stun],
       relays: [],
       leaseMs: MESH_LEASE_MS,
     }
@@ -323,6 +339,7 @@ export class SessionShard extends DurableObject<Env> {
       settings,
       fleet,
       ip4: ipv4,
+      ip4Range: config.range.cidr,
       time,
       gateway,
       ...(replaced && { replaced: true }),
@@ -353,14 +370,16 @@ export class SessionShard extends DurableObject<Env> {
     await callObject(this.env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append([entry]))
   }
 
-  async #route(from: NodeId, signals: SignalFrame['signals']): Promise<void> {
+  async #route(socket: WebSocket, from: NodeId, signals: SignalFrame['signals']): Promise<void> {
+    const session = this.#sessions.get(socket)
+    const audience = session?.mesh && audienceOf(session)
     const { shards } = await readConfig(this.env)
     const byShard = Map.groupBy(signals, ({ to }) => shardName(to, shards))
     const own = shardName(from, shards)
     await Promise.all(
       [...byShard].map(async ([shard, part]) => {
-        if (shard === own) return this.deliver(from, part)
-        await callObject(this.env.SESSION_SHARD, shard, (stub) => stub.deliver(from, part))
+        if (shard === own) return this.deliver(from, audience, part)
+        await callObject(this.env.SESSION_SHARD, shard, (stub) => stub.deliver(from, audience, part))
       }),
     )
   }

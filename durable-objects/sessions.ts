@@ -6,6 +6,7 @@ import type { NodeStatus } from '../protocol/http.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { FRAME_BURST, FRAMES_PER_SECOND, RESYNC_BURST, RESYNCS_PER_SECOND } from '../protocol/limits.ts'
 import { type Attachment, readAttachment, updateAttachment } from './attachment.ts'
+import { MeshListeners } from './mesh-listeners.ts'
 import { leaseStatus } from './presence.ts'
 import type { Migration, Sql } from './sql.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -22,6 +23,8 @@ export interface Presence {
   readonly telemetry?: Attachment['telemetry']
   /** The newest acknowledgement of the mesh map. */
   readonly ack?: Attachment['ack']
+  /** The class of nodes it was last told it belongs to. */
+  readonly audience?: number
 }
 
 interface PresenceRow extends Record<string, number | null> {
@@ -33,6 +36,7 @@ export class Sessions {
   readonly #ctx: DurableObjectState
   readonly #sql: Sql
   readonly #attachments = new WeakMap<WebSocket, Attachment>()
+  #listeners: MeshListeners | undefined
   readonly #buckets = new WeakMap<WebSocket, TokenBucket>()
   readonly #resyncs = new WeakMap<WebSocket, TokenBucket>()
 
@@ -51,13 +55,28 @@ export class Sessions {
   open(socket: WebSocket, attachment: Attachment): void {
     this.#ctx.acceptWebSocket(socket, [attachment.node])
     socket.serializeAttachment(attachment)
-    this.#attachments.set(socket, attachment)
+    this.#remember(socket, attachment)
   }
 
   /** Changes the socket's newest attachment: another frame may have changed it while this one awaited. */
   update(socket: WebSocket, change: Partial<Attachment>): void {
     const current = this.get(socket)
-    if (current !== undefined) this.#attachments.set(socket, updateAttachment(socket, current, change))
+    if (current !== undefined) this.#remember(socket, updateAttachment(socket, current, change))
+  }
+
+  /** Those that listen to the mesh, by class. */
+  get listeners(): MeshListeners {
+    if (this.#listeners !== undefined) return this.#listeners
+    this.#listeners = new MeshListeners()
+    for (const socket of this.#ctx.getWebSockets()) {
+      const attachment = this.get(socket)
+      if (attachment !== undefined) this.#listeners.note(socket, attachment)
+    }
+    return this.#listeners
+  }
+
+  of(node: NodeId): WebSocket[] {
+    return this.#ctx.getWebSockets(node)
   }
 
   /** Marks the session as over, before its close event comes. @returns false if it was over already. */
@@ -66,7 +85,7 @@ export class Sessions {
     if (current === undefined || current.state === 'closing') return false
     const { mesh: _, ...rest } = current
     const ended: Attachment = { ...rest, state: 'closing' }
-    this.#attachments.set(socket, ended)
+    this.#remember(socket, ended)
     try {
       socket.serializeAttachment(ended)
     } catch {
@@ -111,13 +130,13 @@ export class Sessions {
       const attachment = this.get(socket)
       if (attachment?.state !== 'live') continue
       const seenAt = this.seenAt(socket, attachment)
-      const { telemetry, ack } = attachment
+      const { telemetry, ack, audience = 0 } = attachment
       return {
         node,
         status: leaseStatus(seenAt, now),
         seenAt,
         ...(telemetry && { telemetry }),
-        ...(ack && { ack }),
+        ...(ack && { ack, audience }),
       }
     }
     const row = this.#row(node)
@@ -136,6 +155,11 @@ export class Sessions {
     const bucket = this.#resyncs.get(socket) ?? new TokenBucket(RESYNC_BURST, RESYNCS_PER_SECOND)
     this.#resyncs.set(socket, bucket)
     return bucket.take(now)
+  }
+
+  #remember(socket: WebSocket, attachment: Attachment): void {
+    this.#attachments.set(socket, attachment)
+    this.#listeners?.note(socket, attachment)
   }
 
   #row(node: NodeId): PresenceRow | undefined {

@@ -80,6 +80,11 @@ export const ERRORS = {
   E_KEY_IN_USE: { status: 409, title: 'Another node already uses one of these keys.' },
   E_POOL_EXHAUSTED: { status: 503, title: "The fleet's IPv4 range has no free address; widen FLEET_CIDR." },
 
+  E_FLEET_CIDR_NARROWED: {
+    status: 503,
+    title: 'FLEET_CIDR no longer holds all addresses that nodes have; widen it again.',
+  },
+
   // sessions
   E_PROTOCOL_VERSION: { status: 400, title: 'This protocol version is not supported; update the agent.' },
   E_FRAME_MALFORMED: { status: 400, title: 'The frame is not JSON of a known type.' },
@@ -95,6 +100,22 @@ export const ERRORS = {
 
   // nodes, secrets
   E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },
+  E_ADDRESS_OUTSIDE: { status: 400, title: "The address is not within the fleet's IPv4 range." },
+  E_ADDRESS_TAKEN: { status: 409, title: 'Another node has that address.' },
+  E_ADDRESS_RESTING: {
+    status: 409,
+    title: 'Another node had that address less than a day ago; take one that has rested.',
+  },
+  E_ROUTE_NETWORK: {
+    status: 400,
+    title: 'Only private networks are routed: RFC 1918, RFC 6598, and IPv6 within fc00::/7.',
+  },
+  E_ROUTE_NOT_OFFERED: {
+    status: 409,
+    title: "The node does not offer that network; name it in the node's setting `routes`.",
+  },
+  E_ROUTE_OVERLAP: { status: 409, title: 'That network overlaps another that is in use.' },
+  E_TOO_MANY_ROUTES: { status: 400, title: 'A node has at most 16 routes.' },
   E_NODE_OFFLINE: { status: 409, title: 'That node has no session with the gateway now.' },
   E_NODE_NO_MESH: { status: 409, title: 'That node takes no part in the mesh.' },
   E_NODE_SILENT: { status: 504, title: 'That node has a session, but has not answered in time.' },
@@ -145,6 +166,12 @@ export const ERRORS = {
     title: 'A rewrap is under way already; `claw key status` shows how far it is.',
   },
   E_SECRET_CORRUPT: { status: 500, title: 'The stored secret cannot be decrypted.' },
+
+  // the mesh
+  E_MESH_POLICY_INVALID: { status: 400, title: 'The mesh policy has problems, each named with its place.' },
+  E_MESH_POLICY_TEST: { status: 409, title: 'The mesh policy does not pass its own tests.' },
+  E_MESH_POLICY_CAS: { status: 409, title: 'The mesh policy is not at the version that this one replaces.' },
+  E_MESH_POLICY_NOT_FOUND: { status: 404, title: 'That version of the mesh policy is not kept.' },
 
   // the audit trail
   E_AUDIT_NOT_FOUND: { status: 404, title: 'The audit trail has no such entry, tile or size.' },

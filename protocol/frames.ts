@@ -10,6 +10,7 @@ import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SealingKey, SecretName } from 
 import { MAX_MESH_ANSWER_BYTES, MAX_NODE_ROUTES, MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
 import { MeshSummary } from './mesh-report.ts'
+import { StunServers } from './stun-servers.ts'
 
 export const PING = 'ping'
 export const PONG = 'pong'
@@ -128,7 +129,7 @@ const Settings = z.strictObject({
   heartbeatMs: z.int().min(1_000).max(600_000),
   telemetryMs: z.int().min(1_000).max(600_000),
   /** STUN servers, `host:port`, that tell a node how it looks from outside. None: none is asked. */
-  stun: z.array(z.string().regex(/^[^\s/]+:[0-9]{1,5}$/)).max(8),
+  stun: StunServers,
   /** Origins (`wss://host[:port]`) of relays for nodes that do not reach each other; none where the owner has not turned one on. */
   relays: z.array(z.string().regex(/^wss:\/\/[^\s/]+$/)).max(8),
   /** How long the map may be used after the gateway was last heard, in ms. */
@@ -146,6 +147,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
     settings: Settings,
     fleet: FleetId,
     ip4: Ipv4,
+    /** The fleet's IPv4 range, which may have grown since the node joined. */
+    ip4Range: z.string().optional(),
     time: z.int(),
     gateway: GatewayProof,
     /** This session took over from another of the same node, which was told and closed. */

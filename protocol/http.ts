@@ -110,6 +110,9 @@ export type NodeList = z.infer<typeof NodeList>
 /** POST /v1/nodes/NAME/quarantine */
 export const QuarantineBody = z.strictObject({ reason: z.string().min(1).max(256).default('by its owner') })
 
+/** PUT /v1/nodes/NAME/ip */
+export const NodeIpBody = z.strictObject({ ip4: Ipv4 })
+
 /** POST /v1/node/identity, signed by the old key: a JWS by the new one, whose `jwk` header it is, over ROTATION_CLAIMS. */
 export const IdentityRotateBody = z.strictObject({ request: z.string().max(2048) })
 export const IdentityRotateReply = z.object({ identity: IdentityKey })

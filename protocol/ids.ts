@@ -97,7 +97,8 @@ function isNetwork(text: string): boolean {
   return prefix > 0 && !bits.slice(prefix).includes('1')
 }
 
-function addressBits(address: string): string {
+/** An IP address as 32 or 128 characters of 0 and 1. */
+export function addressBits(address: string): string {
   if (!address.includes(':'))
     return address
       .split('.')

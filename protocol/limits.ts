@@ -56,6 +56,17 @@ export const MAX_NODE_ROUTES = 16
 /** Rules that one node has to hold to, and port ranges of one: a set of nftables each, replaced as a whole. */
 export const MAX_MESH_RULES = 512
 export const MAX_RULE_PORTS = 64
+/** A mesh policy: rules are gone through for each class of nodes, and destinations become rules of a receiver, at most one each. */
+export const MAX_MESH_POLICY_RULES = 256
+export const MAX_MESH_POLICY_GROUPS = 256
+export const MAX_MESH_POLICY_SELECTORS = 256
+export const MAX_MESH_POLICY_TESTS = 256
+/** Classes that a policy may make of the fleet when it is set: what is encoded is encoded once for each. */
+export const MAX_MESH_CLASSES = 1024
+/** The rules of one receiver, so that they fit into a frame beside some peers. */
+export const MAX_MESH_RULES_BYTES = 32 * 1024
+/** Versions of the policy that are kept: to be put back, and so that a node that was away for some of them gets only what is different. */
+export const MESH_POLICY_KEEP = 32
 /** How long a node that is cut off from the gateway goes on talking to the peers it was last told of: a holiday, not a career. */
 export const MESH_LEASE_MS = 7 * 24 * 60 * 60_000
 

@@ -51,7 +51,7 @@ export type MeshPosition = z.infer<typeof MeshPosition>
 
 /**
  * Changes that lead from `from` to `to`; a peer is in `put` or `del`, never both. With `from` absent it is (the first part of) a
- * snapshot and replaces the map; `more` says that further parts follow before the map is whole.
+ * snapshot and replaces the map. `more` says that further parts with the same `from` and `to` follow, and that all of them take effect together.
  */
 export const MeshChanges = z.strictObject({
   epoch: z.string().min(1).max(32),
@@ -60,7 +60,7 @@ export const MeshChanges = z.strictObject({
   put: z.array(MeshPeer).optional(),
   del: z.array(NodeId).optional(),
   more: z.literal(true).optional(),
-  /** The receiver's rules from `to` on, instead of those before. Null: there is no policy, and everything within the fleet is allowed. */
+  /** The receiver's rules from `to` on, instead of those before. Null, and absent in a snapshot: there is no policy, and everything within the fleet is allowed. */
   rules: z.array(MeshRule).max(MAX_MESH_RULES).nullable().optional(),
 })
 export type MeshChanges = z.infer<typeof MeshChanges>

@@ -1,6 +1,7 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
+import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { WATCHED_MESH } from './mutations-of-mesh-watch.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
@@ -35,6 +36,7 @@ const SESSION = ['gateway', 'gateway/session.test.ts'] as const
 const MATRIX_OF_ROLES = ['gateway', 'gateway/roles.test.ts'] as const
 const API_KEYS = ['gateway', 'gateway/api-keys.test.ts'] as const
 const TAGS = ['gateway', 'gateway/node-tags.test.ts'] as const
+const READS_ONCE = ['gateway', 'gateway/used-proofs.test.ts'] as const
 const PROVES = [...SESSION, 'needs a proof by an enrolled node'] as const
 const FRAMES = [...SESSION, 'with its code'] as const
 const FILES = ['host', 'host/private-file.test.ts'] as const
@@ -50,11 +52,7 @@ const FUZZ_FRAMES = ['host', 'fuzz/frames.test.ts'] as const
 const TRANSPORT: readonly Mutation[] = [
   mutate(
     'plain HTTP is answered',
-    [
-      'worker/middleware/tls-only.ts',
-      "if (new URL(c.req.url).protocol !== 'https:') return refusePlaintext(c)",
-      '',
-    ],
+    ['worker/middleware/tls-only.ts', "if (!c.req.url.startsWith('https:')) return refusePlaintext(c)", ''],
     EDGE,
   ),
   mutate(
@@ -281,8 +279,31 @@ const WORDS: readonly Mutation[] = [
 const IDENTITIES: readonly Mutation[] = [
   mutate(
     'a proof may be used again',
-    ['durable-objects/replay-cache.ts', 'return inserted !== undefined', 'return inserted !== null'],
+    [
+      'durable-objects/replay-cache.ts',
+      'if (this.#seen.has(jti)) return false',
+      'if (this.#seen.has(jti)) return true',
+    ],
     PROVES,
+  ),
+  mutate(
+    'the proof of a read may be used again',
+    ['durable-objects/used-proofs.ts', ' WHERE request = excluded.request RETURNING', ' RETURNING'],
+    READS_ONCE,
+  ),
+  mutate(
+    'the proof of a read is good when it may have been forgotten',
+    ['durable-objects/used-proofs.ts', 'if (now >= goneAt)', 'if (now >= goneAt + 1000)'],
+    READS_ONCE,
+  ),
+  mutate(
+    'the proof of a read is used up by no entry',
+    [
+      'worker/secret-stores.ts',
+      'log.appendProven(events, proof, requestId)',
+      'log.appendProven(events, { ...proof, jti: requestId }, requestId)',
+    ],
+    READS_ONCE,
   ),
   mutate(
     'a proof is for any method',
@@ -322,8 +343,8 @@ const IDENTITIES: readonly Mutation[] = [
     'a proof needs no signature',
     [
       'durable-objects/proof.ts',
-      'await compactVerify(jwt, key, { algorithms: [SIGNATURE_ALGORITHM] })',
-      'void compactVerify',
+      "crypto.subtle.verify('Ed25519', key, bytes, new Uint8Array(signed))",
+      'signed !== undefined',
     ],
     PROVES,
   ),
@@ -641,7 +662,7 @@ const VALUES: readonly Mutation[] = [
   ),
   mutate(
     'a large body is read',
-    ['worker/body.ts', "if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')", ''],
+    ['worker/body.ts', 'if (length > limit) {', 'if (length < 0) {'],
     ['host', 'findings/outside.test.ts', 'chunked'],
   ),
 ]
@@ -903,6 +924,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ROLES,
   ...ANSWERS,
   ...NAMES_OF_THE_MESH,
+  ...MESH_POLICY,
   ...WATCHED_MESH,
   ...NODE_SECRETS,
   ...OWNER_SECRETS,

@@ -12,6 +12,7 @@ import { auditRoutes } from './routes/audit.ts'
 import { enrolRoutes } from './routes/enrol.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { meshPeerRoutes } from './routes/mesh-peers.ts'
+import { meshPolicyRoutes } from './routes/mesh-policy.ts'
 import { meshStatusRoutes } from './routes/mesh-status.ts'
 import { metricRoutes } from './routes/metrics.ts'
 import { nodeAuditRoutes } from './routes/node-audit.ts'
@@ -28,7 +29,7 @@ export const app = new Hono<GatewayEnv>()
 app.use(async function requestId(c, next) {
   c.set('requestId', `req_${crypto.randomUUID()}`)
   await next()
-  if (c.res.status !== 101) c.res.headers.set('claw-request', c.var.requestId)
+  if (c.res.status !== 101) c.res.headers.set('claw-request', c.get('requestId'))
 })
 app.use('/v1/node/*', signedAnswer)
 app.use('/v1/session', signedAnswer)
@@ -52,6 +53,7 @@ app.route('/v1/secrets', secretRoutes)
 app.route('/v1/secrets', secretMetadataRoutes)
 app.route('/v1/secret-versions', secretVersionRoutes)
 app.route('/v1/keys', keyRoutes)
+app.route('/v1/mesh/policy', meshPolicyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
 app.route('/v1/node/audit', nodeAuditRoutes)

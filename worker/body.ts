@@ -1,5 +1,5 @@
 /** Request bodies, bounded before they are read and parsed before they are used. */
-import type * as z from 'zod'
+import * as z from 'zod'
 import { concat, fromUtf8 } from '../crypto/bytes.ts'
 import { MAX_BODY_BYTES } from '../protocol/limits.ts'
 import { type GatewayContext, RefusedError } from './context.ts'
@@ -7,12 +7,17 @@ import { type GatewayContext, RefusedError } from './context.ts'
 /** Stops reading at the limit, whatever Content-Length claims. */
 export async function readBytes(c: GatewayContext, limit = MAX_BODY_BYTES): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > limit) throw new RefusedError('E_BODY_TOO_LARGE')
+  const reader = (c.req.raw.body as ReadableStream<Uint8Array> | null)?.getReader()
+  if (reader === undefined) return new Uint8Array()
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of c.req.raw.body ?? []) {
-    length += chunk.length
-    if (length > limit) throw new RefusedError('E_BODY_TOO_LARGE')
-    chunks.push(chunk)
+  for (let { value } = await reader.read(); value !== undefined; { value } = await reader.read()) {
+    length += value.length
+    if (length > limit) {
+      await reader.cancel()
+      throw new RefusedError('E_BODY_TOO_LARGE')
+    }
+    chunks.push(value)
   }
   return concat(...chunks)
 }
@@ -23,6 +28,11 @@ export async function readJson<T extends z.ZodType>(
   limit = MAX_BODY_BYTES,
 ): Promise<z.output<T>> {
   return parseJson(await readBytes(c, limit), schema)
+}
+
+/** JSON for which there is a better parser than a schema. */
+export async function readJsonText(c: GatewayContext): Promise<unknown> {
+  return parseJson(await readBytes(c), z.unknown())
 }
 
 /** A refusal names the fields that are wrong, never what they held. */

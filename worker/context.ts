@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import type { Config } from '../durable-objects/config.ts'
 import type { Env } from '../durable-objects/env.ts'
 import type { NodeRecord } from '../durable-objects/fleet.ts'
+import type { ProofId } from '../durable-objects/proof.ts'
 import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
 import type { Result } from '../protocol/result.ts'
 import type { Role } from '../protocol/roles.ts'
@@ -16,11 +17,13 @@ export interface GatewayEnv {
     actor: string
     role: Role
     credentialExpiresAt: number | null
-    /** Set behind `requireNode`: the node that signed, and the id of its proof. */
+    /** Set behind `requireNode`: the node that signed, and its proof. */
     node: NodeRecord
-    proofId: string
+    proof: ProofId
     /** The body that the proof covers. */
     body: Uint8Array
+    /** A response that has the gateway's signature already. */
+    signed?: Response
   }
 }
 

@@ -19,10 +19,10 @@ export default {
     const config = await readConfig(env)
     const { shards } = config
     ctx.waitUntil(settleLost(secretStores(env, config, (work) => ctx.waitUntil(work))))
-    const position = await callObject(env.FLEET, FLEET_OBJECT, (fleet) => fleet.sweep())
+    const places = await callObject(env.FLEET, FLEET_OBJECT, (fleet) => fleet.sweep())
     const names = allShardNames(shards)
     const swept = await Promise.allSettled(
-      names.map((name) => callObject(env.SESSION_SHARD, name, (shard) => shard.sweep(position))),
+      names.map((name) => callObject(env.SESSION_SHARD, name, (shard) => shard.sweep(places))),
     )
     swept.forEach((result, index) => {
       if (result.status === 'rejected')

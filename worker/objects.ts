@@ -10,21 +10,23 @@ import type { GatewayContext } from './context.ts'
 export const callFleet = <P>(
   c: GatewayContext,
   work: (fleet: DurableObjectStub<Fleet>) => P,
-): Promise<Awaited<P>> => callObject(c.env.FLEET, FLEET_OBJECT, work)
+  options?: { readonly tries?: number },
+): Promise<Awaited<P>> => callObject(c.env.FLEET, FLEET_OBJECT, work, options)
 
 export const callShardOf = <P>(
   c: GatewayContext,
   node: NodeId,
   work: (shard: DurableObjectStub<SessionShard>) => P,
   options?: { readonly tries?: number },
-): Promise<Awaited<P>> => callObject(c.env.SESSION_SHARD, shardName(node, c.var.config.shards), work, options)
+): Promise<Awaited<P>> =>
+  callObject(c.env.SESSION_SHARD, shardName(node, c.get('config').shards), work, options)
 
 /** One call a shard, however many nodes there are. */
 export async function presenceOf(
   c: GatewayContext,
   nodes: readonly { readonly id: NodeId }[],
 ): Promise<Map<NodeId, Presence>> {
-  const byShard = Map.groupBy(nodes, ({ id }) => shardName(id, c.var.config.shards))
+  const byShard = Map.groupBy(nodes, ({ id }) => shardName(id, c.get('config').shards))
   const presences = await Promise.all(
     [...byShard].map(([shard, part]) =>
       callObject(c.env.SESSION_SHARD, shard, (stub) => stub.presence(part.map(({ id }) => id))),

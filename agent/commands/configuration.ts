@@ -34,6 +34,27 @@ export const meshOptions = {
   'no-mesh': { type: 'boolean', help: 'take no part in the mesh; needs no privileges' },
   interface: { type: 'string', value: 'NAME', help: "the mesh's network interface (default claw0)" },
   'listen-port': { type: 'string', value: 'PORT', help: 'UDP port of WireGuard (default 51820)' },
+  'public-endpoint': {
+    type: 'string',
+    value: 'HOST:PORT',
+    help: 'where others reach that port, if no interface shows it (a forwarded port)',
+  },
+  stun: {
+    type: 'string',
+    value: 'HOST:PORT',
+    multiple: true,
+    help: 'a STUN server to ask, instead of those that the gateway names',
+  },
+  route: {
+    type: 'string',
+    multiple: true,
+    value: 'CIDR',
+    help: 'offer this network behind the node to the fleet',
+  },
+  'no-masquerade': {
+    type: 'boolean',
+    help: 'peers keep their own addresses in the networks behind this node',
+  },
   'no-names': {
     type: 'boolean',
     help: "serve no names of the mesh, and leave this machine's resolver alone",
@@ -62,9 +83,13 @@ export const configFlags = (flags: Flags): ConfigFlags => ({
     name: flags.name,
     interface: flags.interface,
     listen_port: flags['listen-port'],
+    public_endpoint: flags['public-endpoint'],
+    stun: flags.stun,
     // A flag that is not given says nothing; it does not say no.
     userspace: flags.userspace || undefined,
     mesh: flags['no-mesh'] ? false : undefined,
+    routes: flags.route,
+    routes_masquerade: flags['no-masquerade'] ? false : undefined,
     names: flags['no-names'] ? 'off' : undefined,
     secrets_cache: flags['no-cache'] ? false : undefined,
   },

@@ -13,6 +13,8 @@ import { loadNodeConfig } from '../config/node-config.ts'
 import { enrol } from '../enrolment.ts'
 import { GatewayClock } from '../gateway-clock.ts'
 import { isOpenToOthers, readJoinToken } from '../join-token.ts'
+import { systemCommands } from '../mesh/exec.ts'
+import { findConflict, readRoutes, routeConflict } from '../mesh/routes.ts'
 import { loadOrCreateKeys } from '../node-keys.ts'
 import { findNodeState, type NodeState, writeNodeState } from '../node-state.ts'
 import { configFlags, configOptions, trustOptions } from './configuration.ts'
@@ -54,12 +56,23 @@ export const joinCommand = defineCommand({
         keys: [...gatewayKeys],
       }
       writeNodeState(directory, { version: 1, gateway, identity: keys.identity.publicKey, node })
+      if (config.mesh) await warnOfRoutes(node, config.interface)
       process.stdout.write(`joined ${node.fleetName} as ${node.name}, ${node.ipv4} and ${node.ipv6}\n`)
     } finally {
       connection.close()
     }
   },
 })
+
+/** `run` would refuse, and change nothing; better to know now. */
+async function warnOfRoutes({ ipv4Range, ipv6Range }: NodeState['node'], iface: string): Promise<void> {
+  const fleet = [ipv4Range, ipv6Range]
+  const routes = await readRoutes(systemCommands).catch(() => [])
+  const conflict = findConflict(routes, fleet, iface)
+  if (conflict === undefined) return
+  const { message, why, fix } = routeConflict(conflict, fleet)
+  warn(`${message}: ${why}; before \`clawnode run\`: ${fix}`)
+}
 
 /** Two fleets need two directories: one identity in both would let them compare notes. */
 function checkSameGateway({ gateway, node }: NodeState, url: GatewayUrl): void {

@@ -38,7 +38,7 @@ export const runCommand = defineCommand({
         except: config.mesh && config.names !== 'off' ? config.interface : undefined,
       })
       const mesh = config.mesh ? await startMesh({ node, clock: systemClock, log, config }) : undefined
-      const agent = new RunningAgent({ node, clock: systemClock, log, mesh })
+      const agent = new RunningAgent({ node, clock: systemClock, log, mesh, config })
       started.resolve(agent)
       const { id, name } = node.state.node
       log.info('agent up', { node: id, name, gateway: node.state.gateway.url, mesh: mesh !== undefined })

@@ -49,6 +49,7 @@ function describe(status: AgentStatus, now: Date): string {
     ['addresses', `${status.ipv4}, ${status.ipv6}`],
     ['interface', describeInterface(status)],
     ['names', describeNames(status)],
+    ...routeRows(status),
     ...auditRows(status, now),
   ] as const
   const facts = rows.map(([name = '', value = '']) => `${name.padEnd(12)}${value}\n`).join('')
@@ -59,6 +60,13 @@ function problemRows({ problem }: AgentStatus): [string, string][] {
   if (problem === null) return []
   const what: [string, string] = ['problem', `${problem.message} (${problem.code})`]
   return problem.fix === null ? [what] : [what, ['fix', problem.fix]]
+}
+
+function routeRows({ mesh }: AgentStatus): [string, string][] {
+  return (mesh?.routes ?? []).map(({ network, by, problem }) => {
+    const where = by === null ? 'behind this node' : `behind ${by}`
+    return ['route', `${network} ${where}${problem === null ? '' : `, not in use: ${problem}`}`]
+  })
 }
 
 function auditRows({ audit }: AgentStatus, now: Date): [string, string][] {
@@ -86,14 +94,23 @@ function describeNames({ name, mesh }: AgentStatus): string {
 }
 
 const peerTable = (peers: AgentStatus['peers'], now: Date): string =>
+  `${peersAsTable(peers, now)}${peers.map(pathHint).join('')}`
+
+const pathHint = ({ name, path, reason, hint }: AgentStatus['peers'][number]): string =>
+  reason === null ? '' : `${name}: ${path === 'relay' ? 'relayed' : 'no path'}: ${hint} (${reason})\n`
+
+const peersAsTable = (peers: AgentStatus['peers'], now: Date): string =>
   table(peers, [
     { header: 'PEER', value: ({ name }) => name },
     { header: 'IPV4', value: ({ ipv4 }) => ipv4 },
     { header: 'IPV6', value: ({ ipv6 }) => ipv6 },
     { header: 'ENDPOINT', value: ({ endpoint }) => endpoint ?? '-' },
     { header: 'PATH', value: ({ path }) => path },
+    { header: 'LATENCY', value: ({ latencyMs }) => (latencyMs === null ? '-' : `${latencyMs} ms`) },
     {
       header: 'HANDSHAKE',
       value: ({ lastHandshake }) => (lastHandshake === null ? 'never' : ago(new Date(lastHandshake), now)),
     },
+    { header: 'RX', value: ({ rxBytes }) => String(rxBytes) },
+    { header: 'TX', value: ({ txBytes }) => String(txBytes) },
   ])

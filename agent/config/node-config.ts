@@ -13,7 +13,8 @@ import { checkPrivateDirectory, checkPrivateFile } from '../../host/private-file
 import { checkPinnedUrl, requireTls } from '../../host/require-tls.ts'
 import { readSettings, type Setting, type Settings } from '../../host/settings.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { NodeName } from '../../protocol/ids.ts'
+import { type Cidr, Endpoint, NodeName } from '../../protocol/ids.ts'
+import { StunServers } from '../../protocol/stun-servers.ts'
 import { GENERATION_FILE } from '../generation.ts'
 import { socketPath } from '../local-status.ts'
 import { LEVELS, type Level } from '../log.ts'
@@ -22,6 +23,7 @@ import { findNodeState, STATE_FILE } from '../node-state.ts'
 import { defaultStateDirectory } from '../state-directory.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { NAMES_MODES, type NamesMode } from './names-mode.ts'
+import { parseRoutes } from './offered-routes.ts'
 import { CONFIG_VARIABLE, NODE_SETTINGS, PREFIX, type SettingName } from './settings.ts'
 
 export interface NodeConfig {
@@ -34,10 +36,18 @@ export interface NodeConfig {
   readonly mesh: boolean
   readonly interface: string
   readonly listenPort: number
+  /** Where this node can be reached by what only its owner knows, such as a forwarded port. */
+  readonly publicEndpoint: Endpoint | undefined
+  /** STUN servers, `host:port`, instead of those that the gateway names. */
+  readonly stun: readonly string[]
   /** wireguard-go even where the kernel has WireGuard. */
   readonly userspace: boolean
   /** How the mesh's names are served on this machine. */
   readonly names: NamesMode
+  /** Networks behind this node that it offers to the fleet. */
+  readonly routes: readonly Cidr[]
+  /** Whether what comes through the mesh into them gets this machine's address there. */
+  readonly routesMasquerade: boolean
   readonly secretsCache: {
     /** False if it is refused, for the node or for this one command. */
     readonly isUsed: boolean
@@ -124,8 +134,12 @@ function validate(
     mesh: settings.mesh?.value ?? DEFAULTS.mesh,
     interface: check('interface', settings.interface, parseInterface) ?? DEFAULTS.interface,
     listenPort: check('listen_port', settings.listen_port, parsePort) ?? DEFAULTS.listen_port,
+    publicEndpoint: check('public_endpoint', settings.public_endpoint, parseEndpoint),
+    stun: check('stun', settings.stun, parseStun) ?? [],
     userspace: settings.userspace?.value ?? DEFAULTS.userspace,
     names: check('names', settings.names, parseNamesMode) ?? DEFAULTS.names,
+    routes: check('routes', settings.routes, (list) => parseRoutes(list, rangesIn(directory))) ?? [],
+    routesMasquerade: settings.routes_masquerade?.value ?? DEFAULTS.routes_masquerade,
     secretsCache: {
       isUsed: settings.secrets_cache?.value ?? DEFAULTS.secrets_cache,
       isKept: settings.secrets_cache?.value !== false || settings.secrets_cache.source === NO_CACHE_FLAG,
@@ -144,6 +158,7 @@ export const DEFAULTS = {
   listen_port: 51820,
   userspace: false,
   names: 'auto',
+  routes_masquerade: true,
   secrets_cache: true,
   secrets_cache_max_age: '24h',
   log_level: 'info',
@@ -166,6 +181,12 @@ function checkSameGateway(directory: string, url: GatewayUrl): void {
     `this node has joined ${joined.gateway.url}, not ${url.origin}`,
     'name that one, or give the other one another dir',
   )
+}
+
+/** None before the node has joined. */
+function rangesIn(directory: string): readonly string[] {
+  const joined = stateIn(directory)
+  return joined === undefined ? [] : [joined.node.ipv4Range, joined.node.ipv6Range]
 }
 
 /** A damaged state is the command's own to report. */
@@ -193,6 +214,18 @@ function parseInterface(text: string): string {
 function parsePort(port: number): number {
   if (port >= 1 && port <= 65_535) return port
   throw invalid('E_PORT_INVALID', 'it is a number from 1 to 65535')
+}
+
+function parseEndpoint(text: string): Endpoint {
+  const endpoint = Endpoint.safeParse(text)
+  if (endpoint.success) return endpoint.data
+  throw invalid('E_ENDPOINT_INVALID', endpoint.error.issues[0]?.message ?? 'not an endpoint')
+}
+
+function parseStun(servers: readonly string[]): readonly string[] {
+  const parsed = StunServers.safeParse(servers)
+  if (parsed.success) return parsed.data
+  throw invalid('E_STUN_INVALID', parsed.error.issues[0]?.message ?? 'not STUN servers')
 }
 
 /** Bounded, because a value that is good for ever is one that no denial ends while the gateway is kept away. */

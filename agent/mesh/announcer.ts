@@ -1,7 +1,7 @@
 /** Tells peers where this node is, as long as there is a connection over which to tell it. */
-import type { Endpoint } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Log } from '../log.ts'
+import type { OwnPlace } from './paths/path-engine.ts'
 import type { SealedSignal, Signals } from './signals.ts'
 
 export class Announcer {
@@ -10,7 +10,7 @@ export class Announcer {
   readonly #log: Log
   /** One object per connection, so that what was begun in an earlier one can tell. */
   #connection: object | undefined
-  #endpoints: readonly Endpoint[] = []
+  #place: OwnPlace = { endpoints: [], mapped: [], nat: 'unknown', probes: false }
 
   constructor(signals: Signals, send: (signals: SealedSignal[]) => void, log: Log) {
     this.#signals = signals
@@ -27,9 +27,9 @@ export class Announcer {
   }
 
   /** @returns whether this is news to the peers. */
-  relocate(endpoints: readonly Endpoint[]): boolean {
-    if (String(endpoints) === String(this.#endpoints)) return false
-    this.#endpoints = endpoints
+  relocate(place: OwnPlace): boolean {
+    if (JSON.stringify(place) === JSON.stringify(this.#place)) return false
+    this.#place = place
     return true
   }
 
@@ -38,7 +38,7 @@ export class Announcer {
     const connection = this.#connection
     if (connection === undefined || peers.length === 0) return
     const send = async () => {
-      for await (const batch of this.#signals.seal(peers, { endpoints: [...this.#endpoints], reply })) {
+      for await (const batch of this.#signals.seal(peers, { kind: 'endpoints', ...this.#place, reply })) {
         if (this.#connection !== connection) return
         this.#send(batch)
       }

@@ -6,6 +6,8 @@ import { MeshMap } from './map.ts'
 
 const Known = z.strictObject({
   endpoints: z.array(Endpoint),
+  /** How it looks from outside. */
+  mapped: z.array(Endpoint).optional(),
   /** When the peer said so, by its own clock in Unix milliseconds. */
   at: z.int(),
   /** The endpoint of the last good handshake, which WireGuard may have learned by itself. */

@@ -1,15 +1,10 @@
-/**
- * Where this node can be reached, and in which order another node's endpoints are worth trying. Pure.
- *
- * Plain direct endpoints only. What a STUN server or a port mapping tells of us will join `ownEndpoints` as further candidates.
- */
-import { type BlockList, isIPv6 } from 'node:net'
-import { Endpoint } from '../../protocol/ids.ts'
+/** Where this node can be reached by its own knowledge, and which of another node's endpoints are worth trying, in which order. Pure. */
+import type { BlockList } from 'node:net'
+import { MAX_OWN_ENDPOINTS } from '../../crypto/signal.ts'
+import type { Endpoint } from '../../protocol/ids.ts'
+import { formatEndpoint, splitEndpoint } from './endpoint-form.ts'
 import { contains, familyOf, ranges } from './ip-ranges.ts'
 import type { LocalAddress } from './local-addresses.ts'
-
-/** As many as one sealed signal holds. */
-const MAX_ENDPOINTS = 8
 
 /** Networks within this machine: nobody outside reaches an address there, and every machine has the same ones. */
 const INTERNAL_NAMES = /^(docker|br-|veth|cni|flannel|cali|virbr|lxc|lxd|podman|kube|cilium|weave)/
@@ -47,12 +42,20 @@ export function ownEndpoints(
     .filter(({ address }) => isReachable(address, fleet))
     .map(({ address }) => address)
   const endpoints = [...found.filter(isPublic), ...found.filter((address) => !isPublic(address))].map(
-    (address) => format(address, listenPort),
+    (address) => formatEndpoint(address, listenPort),
   )
   return [...new Set([...(configured === undefined ? [] : [configured]), ...endpoints])].slice(
     0,
-    MAX_ENDPOINTS,
+    MAX_OWN_ENDPOINTS,
   )
+}
+
+/** `lan`: on a network of ours, or one that only the owner can have; the others are somewhere on the Internet. */
+export type Nearness = 'lan' | 'far'
+
+export interface Candidate {
+  readonly endpoint: Endpoint
+  readonly nearness: Nearness
 }
 
 /** Same subnet first, then public, then private. What cannot be reached from here, or must not be, is left out. */
@@ -60,39 +63,28 @@ export function orderCandidates(
   candidates: readonly Endpoint[],
   local: readonly LocalAddress[],
   fleet: BlockList,
-): Endpoint[] {
+): Candidate[] {
   const reachable = local.filter(({ address }) => isReachable(address, fleet))
   const families = new Set(reachable.map(({ address }) => familyOf(address)))
   const neighbours = ranges(...reachable)
   const rank = (address: string) => (contains(neighbours, address) ? 0 : isPublic(address) ? 1 : 2)
   const usable = candidates
-    .map((endpoint) => split(endpoint))
+    .map((endpoint) => splitEndpoint(endpoint))
     .filter(({ address }) => isReachable(address, fleet) && families.has(familyOf(address)))
-    .map(({ address, port }) => ({ endpoint: format(address, port), rank: rank(address) }))
+    .map(({ address, port }) => ({ endpoint: formatEndpoint(address, port), rank: rank(address) }))
     .sort((a, b) => a.rank - b.rank)
-  return [...new Set(usable.map(({ endpoint }) => endpoint))]
+  const nearness = new Map(
+    usable.map(({ endpoint, rank }) => [endpoint, rank === 1 ? 'far' : 'lan'] as const),
+  )
+  return [...nearness].map(([endpoint, value]) => ({ endpoint, nearness: value }))
 }
 
 /** A peer that names an address of the mesh would send the tunnel through itself. */
 const isReachable = (address: string, fleet: BlockList): boolean =>
   !contains(NOBODYS, address) && !contains(fleet, address)
 
-const isPublic = (address: string): boolean => !contains(PRIVATE, address)
+export const isPublic = (address: string): boolean => !contains(PRIVATE, address)
 
 /** Those at which anybody reaches this node, who is not in its own network. */
 export const openEndpoints = (own: readonly Endpoint[], configured: Endpoint | undefined): Endpoint[] =>
-  own.filter((endpoint) => endpoint === configured || isPublic(split(endpoint).address))
-
-function split(endpoint: Endpoint): { readonly address: string; readonly port: number } {
-  const colon = endpoint.lastIndexOf(':')
-  return {
-    address: endpoint.slice(0, colon).replace(/^\[|\]$/g, ''),
-    port: Number(endpoint.slice(colon + 1)),
-  }
-}
-
-/** In the one form in which `wg` prints it, so that equal endpoints are equal text. */
-const format = (address: string, port: number): Endpoint =>
-  Endpoint.parse(isIPv6(address) ? `${canonicalIpv6(address)}:${port}` : `${address}:${port}`)
-
-const canonicalIpv6 = (address: string): string => new URL(`http://[${address}]`).hostname
+  own.filter((endpoint) => endpoint === configured || isPublic(splitEndpoint(endpoint).address))

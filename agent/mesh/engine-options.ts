@@ -1,16 +1,24 @@
 /** What the mesh engine is given, and what it tells of itself. */
 import type { importSealingKey } from '../../crypto/hpke.ts'
 import type { SecretBytes } from '../../crypto/secret-bytes.ts'
+import type { Settings } from '../../protocol/frames.ts'
 import type { Endpoint, FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPosition } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
 import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
+import type { NodeRouteStatus, OfferedRoutes } from './enforcement.ts'
 import type { Commands } from './exec.ts'
 import type { MapAck } from './map-acks.ts'
+import type { MtuProbe } from './mtu-probe.ts'
+import type { ProbePort } from './paths/shared-port.ts'
 import type { PeerStatus } from './peer-status.ts'
+import type { RelayPaths } from './relay-paths.ts'
 import type { IgnoredSignals, SealedSignal } from './signals.ts'
+
+/** What the gateway says at the beginning of each session. */
+export type MeshSettings = Pick<Settings, 'stun' | 'relays' | 'leaseMs'>
 
 export interface MeshEngineOptions {
   readonly fleet: { readonly id: FleetId; readonly ipv4Range: string }
@@ -24,8 +32,19 @@ export interface MeshEngineOptions {
   readonly listenPort: number
   /** An endpoint of ours that no interface shows, such as a forwarded port. */
   readonly publicEndpoint?: Endpoint | undefined
+  /** STUN servers, `host:port`; if there are none, those count that the gateway names. */
+  readonly stun?: readonly string[]
+  /** Shares WireGuard's port with the agent. Without it paths are tried by WireGuard alone. */
+  readonly openPort?: (() => Promise<ProbePort>) | undefined
+  readonly relay?: RelayPaths
+  /** What is the same as long as this machine's addresses are. Without it a change is noticed some seconds later. */
+  readonly networkState?: () => string
   readonly backend: WireGuardBackend
   readonly commands: Commands
+  /** Networks behind this node; undefined if it offers none. */
+  readonly routes?: OfferedRoutes | undefined
+  /** Finds out how large packets may be; without it all are of the interface's size. */
+  readonly openMtuProbe?: ((own: Ipv4) => Promise<MtuProbe>) | undefined
   /** Undefined if this node serves none. */
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock
@@ -44,6 +63,8 @@ export interface MeshStatus {
   readonly position: MeshPosition | undefined
   readonly peers: readonly PeerStatus[]
   readonly names: NamesStatus | undefined
+  /** Networks behind this node and others. */
+  readonly routes: readonly NodeRouteStatus[]
   readonly ignoredSignals: IgnoredSignals
   /** Why the interface is not as it should be, or which peers cannot be on it; undefined if all is well. */
   readonly lastError: string | undefined

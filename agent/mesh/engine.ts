@@ -5,6 +5,7 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
+import type { EndpointsSignal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
 import type { MeshQuestion } from '../../protocol/frames.ts'
@@ -13,13 +14,15 @@ import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts
 import type { MeshSummary } from '../../protocol/mesh-report.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
+import { withAgents } from './agent-peer.ts'
 import { Announcer } from './announcer.ts'
 import { MeshAnswers } from './answers.ts'
-import { emptyCache, formatCache, parseCache } from './cache.ts'
+import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
 import { openEndpoints, ownEndpoints } from './endpoints.ts'
-import type { MeshEngineOptions, MeshStatus } from './engine-options.ts'
+import { Enforcement } from './enforcement.ts'
+import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
 import { MeshInterface } from './interface.ts'
@@ -27,11 +30,16 @@ import { ranges } from './ip-ranges.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { type MapAck, MapAcks } from './map-acks.ts'
+import type { MtuProbe } from './mtu-probe.ts'
 import { summarise } from './pair-report.ts'
-import { PeerPaths } from './peer-paths.ts'
+import { PathMtu } from './path-mtu.ts'
+import { NetworkWatch } from './paths/network-watch.ts'
+import { PathEngine } from './paths/path-engine.ts'
 import { describeRefused } from './refused-peers.ts'
+import { noRelay } from './relay-paths.ts'
 import { SerialTask } from './serial-task.ts'
 import { Signals } from './signals.ts'
+import { innerMtuTo } from './underlay-mtu.ts'
 import { WireGuardDevice } from './wg.ts'
 
 /** How often to look at the interface while a candidate may answer any moment, and otherwise. */
@@ -43,10 +51,11 @@ export class MeshEngine {
   readonly #fleetRange: Ipv4Range
   readonly #fleetRanges: BlockList
   readonly #interface: MeshInterface
+  readonly #enforcement: Enforcement
   readonly #devicePeers: DevicePeers
   readonly #signals: Signals
   readonly #announcer: Announcer
-  readonly #paths: PeerPaths
+  readonly #paths: PathEngine
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   readonly #acks: MapAcks
@@ -60,7 +69,10 @@ export class MeshEngine {
   #reachable = 0
   #summary: MeshSummary = summarise([])
   #own: readonly Endpoint[] = []
+  #mtuProbe: MtuProbe | undefined
+  #mtu: PathMtu | undefined
   #tick: Timer | undefined
+  #watch: NetworkWatch | undefined
   #started = false
   #stopped = false
 
@@ -91,7 +103,25 @@ export class MeshEngine {
     })
     this.#announcer = new Announcer(this.#signals, options.sendSignals, log)
     this.#save = new DelayedSave(clock, () => this.#saveCache())
-    this.#paths = new PeerPaths({ self: self.id, fleet: this.#fleetRanges, clock })
+    this.#enforcement = new Enforcement({ ...options, offered: options.routes ?? NO_OFFERS })
+    const tunnelled = () => ranges(fleet.ipv4Range, ipv6Range, ...this.#enforcement.networks)
+    this.#paths = new PathEngine({
+      fleet: {
+        id: fleet.id,
+        get ranges() {
+          return tunnelled()
+        },
+      },
+      self: self.id,
+      sealingKey: self.sealing.privateKey,
+      relay: options.relay ?? noRelay,
+      openPort: options.openPort,
+      clock,
+      log,
+      apply: () => void this.#apply.request(),
+      announce: (peer) => this.#announce(peer),
+    })
+    this.#paths.useStun({ own: options.stun ?? [] })
     this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#acks = new MapAcks(clock, options.sendAck)
     this.#answers = new MeshAnswers({
@@ -132,13 +162,15 @@ export class MeshEngine {
     if (cache === undefined) log.warn('the cached mesh map cannot be read; the gateway will send it anew')
     const { map, known } = cache ?? emptyCache()
     this.#map = map
-    this.#paths.restore(known)
-    this.#accept()
+    this.#accept(known)
     await this.#locate()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
     this.#started = true
+    await this.#paths.start()
+    this.#announce()
+    this.#watchNetwork()
     await this.#apply.request()
     return origin
   }
@@ -172,14 +204,22 @@ export class MeshEngine {
     const sender = this.#accepted.peers.get(from)
     const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
     if (sender === undefined || signal === undefined || !this.#accepted.peers.has(from)) return
-    const { moved, worthTrying } = this.#paths.hear(from, signal)
+    switch (signal.kind) {
+      case 'endpoints':
+        return this.#onEndpoints(sender, signal)
+    }
+  }
+
+  #onEndpoints(sender: MeshPeer, signal: EndpointsSignal): void {
+    const { moved, worthTrying } = this.#paths.hear(sender.id, signal)
     if (moved) this.#save.soon()
     if (worthTrying) void this.#apply.request()
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
   }
 
   /** The session is up: every peer is told where this node is, and asked the same. */
-  onConnected(): void {
+  onConnected({ stun }: MeshSettings): void {
+    this.#paths.useStun({ gateway: stun })
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
     this.#acks.connect()
@@ -203,6 +243,7 @@ export class MeshEngine {
       position: this.position,
       peers: await this.#devicePeers.status(this.#peers()),
       names: this.#options.names?.status,
+      routes: this.#enforcement.status,
       ignoredSignals: this.#signals.ignored,
       lastError: this.#apply.lastError ?? this.#leftOut,
     }
@@ -214,10 +255,15 @@ export class MeshEngine {
     this.#announcer.disconnect()
     this.#acks.stop()
     this.#tick?.cancel()
+    this.#watch?.stop()
+    await this.#paths.stop()
     await this.#apply.stop()
+    this.#mtuProbe?.close()
     this.#save.close()
     await this.#options.names?.stop()
-    if (!keepInterface) await this.#interface.down()
+    if (keepInterface) return
+    await this.#interface.down()
+    await this.#enforcement.stop()
   }
 
   #peers(): MeshPeer[] {
@@ -225,10 +271,10 @@ export class MeshEngine {
   }
 
   /** The map has changed. */
-  #accept(): void {
+  #accept(known?: ReadonlyMap<NodeId, Known>): void {
     const { fleet, self } = this.#options
     this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
-    this.#paths.forgetAllBut(this.#accepted.peers)
+    this.#paths.setPeers(withAgents(this.#accepted.peers), known)
     this.#signals.forgetAllBut(this.#accepted.peers)
     this.#options.names?.follow(this.#peers())
   }
@@ -240,7 +286,25 @@ export class MeshEngine {
     log.info('mesh interface up', { interface: iface, backend: backend.kind, origin })
     if (!this.#interface.hasIpv6) log.warn('this machine has no IPv6: the mesh here is IPv4 only')
     this.#options.names?.interfaceUp({ ipv6: this.#interface.hasIpv6 })
+    await this.#openMtuProbe()
     return origin
+  }
+
+  async #openMtuProbe(): Promise<void> {
+    const { openMtuProbe, self, clock, commands, log } = this.#options
+    if (openMtuProbe === undefined || this.#mtuProbe !== undefined) return
+    try {
+      const probe = await openMtuProbe(self.ipv4)
+      this.#mtuProbe = probe
+      this.#mtu = new PathMtu({
+        clock,
+        probe,
+        known: (endpoint) => innerMtuTo(commands, endpoint),
+        apply: () => this.#apply.request(),
+      })
+    } catch (error) {
+      log.warn('the size of packets to peers cannot be found out', { problem: String(error) })
+    }
   }
 
   async #reconcile(): Promise<void> {
@@ -249,11 +313,27 @@ export class MeshEngine {
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
     const ack = this.#ackOf()
-    const { reachable, learned, refused, pairs } = await this.#devicePeers.follow(this.#peers())
+    const { peers, refused: unenforced } = await this.#enforcement.admit({
+      rules: this.#map.rules,
+      peers: this.#peers(),
+      approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
+    })
+    await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
+    const { reachable, learned, refused, reached, pairs } = await this.#devicePeers.follow(
+      peers,
+      this.#enforcement,
+    )
     this.#interfaceUp = true
+    const missing = await this.#enforcement.setRoutes(
+      peers,
+      (id) => this.#mtu?.mtuOf(id),
+      this.#interface.hasIpv6,
+    )
+    this.#mtu?.follow(reached, new Set(peers.map(({ id }) => id)))
     this.#summary = summarise(pairs)
     if (ack !== undefined) this.#acks.applied(ack)
-    this.#noteLeftOut(describeRefused([...this.#accepted.refused, ...refused]))
+    const leftOut = describeRefused([...this.#accepted.refused, ...unenforced, ...refused])
+    this.#noteLeftOut(leftOut ?? missing)
     this.#reachable = reachable
     if (learned) this.#save.soon()
     this.#scheduleTick()
@@ -275,7 +355,7 @@ export class MeshEngine {
     if (this.#stopped) return
     const { clock } = this.#options
     this.#tick?.cancel()
-    const wait = this.#paths.isSearching() ? SEARCH_TICK_MS : IDLE_TICK_MS
+    const wait = this.#paths.isUnsettled() ? SEARCH_TICK_MS : IDLE_TICK_MS
     this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
   }
 
@@ -291,11 +371,27 @@ export class MeshEngine {
         configured: publicEndpoint,
       })
       this.#own = own
-      this.#paths.relocate(local)
-      if (this.#announcer.relocate(own)) this.#announcer.announce(this.#peers(), { reply: false })
+      this.#paths.relocate(local, own)
+      this.#announce()
     } catch (error) {
       log.warn('the addresses of this machine cannot be read', { problem: String(error) })
     }
+  }
+
+  /** To this peer, or to all if there is anything new to tell. */
+  #announce(peer?: NodeId): void {
+    const isNew = this.#announcer.relocate(this.#paths.place)
+    const one = peer === undefined ? undefined : this.#accepted.peers.get(peer)
+    if (isNew) this.#announcer.announce(this.#peers(), { reply: false })
+    else if (one !== undefined) this.#announcer.announce([one], { reply: false })
+  }
+
+  #watchNetwork(): void {
+    const { clock, networkState: look } = this.#options
+    if (look === undefined) return
+    const onChange = (what: 'addresses' | 'slept') =>
+      what === 'slept' ? this.#paths.moved() : void this.#locate().then(() => this.#apply.request())
+    this.#watch = new NetworkWatch({ clock, look, onChange })
   }
 
   #saveCache(): void {
@@ -306,6 +402,8 @@ export class MeshEngine {
     }
   }
 }
+
+const NO_OFFERS = { offers: [], masquerade: true, note: { load: () => undefined, save: () => {} } }
 
 const notStarted = (error: CommandError): UserError =>
   new UserError({

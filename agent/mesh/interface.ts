@@ -10,7 +10,7 @@ import { findConflict, readRoutes, routeConflict } from './routes.ts'
 import type { WireGuardDevice } from './wg.ts'
 
 /** Ethernet's 1500 less WireGuard over IPv6: 40 + 8 + 32. */
-const MTU = 1420
+export const INTERFACE_MTU = 1420
 
 interface Options {
   readonly commands: Commands
@@ -78,7 +78,7 @@ export class MeshInterface {
     const { ipv4, ipv6, ipv4Range, ipv6Range, listenPort } = this.#options
     await this.#removeOtherAddresses([ipv4, ipv6])
     await this.#ip('address', 'replace', `${ipv4}/32`, 'dev', this.name)
-    await this.#ip('link', 'set', 'dev', this.name, 'mtu', String(MTU))
+    await this.#ip('link', 'set', 'dev', this.name, 'mtu', String(INTERFACE_MTU))
     await withPort(listenPort, () => this.#ip('link', 'set', 'dev', this.name, 'up'))
     await this.#ip('route', 'replace', ipv4Range, 'dev', this.name, 'src', ipv4)
     try {

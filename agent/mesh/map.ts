@@ -17,7 +17,7 @@ const Stored = z.strictObject({
 type Stored = z.infer<typeof Stored>
 
 /** What peers may send to this node. Null: there is no policy, and they may send everything. */
-type MeshRules = readonly MeshRule[] | null
+export type MeshRules = readonly MeshRule[] | null
 
 interface Snapshot {
   readonly position: MeshPosition
@@ -33,6 +33,8 @@ export class MeshMap {
   #hashed: { readonly peers: unknown; readonly rules: unknown; readonly hash: string } | undefined
   /** The parts of a snapshot that have come so far. Until the last one the old map stays in force. */
   #snapshot: Snapshot | undefined
+  /** The parts of one delta that have come so far: it takes effect as a whole. */
+  #parts: MeshChanges[] = []
 
   /** Undefined until the first snapshot. */
   get position(): MeshPosition | undefined {
@@ -42,6 +44,10 @@ export class MeshMap {
   /** Never changes: each fold that changes the map gives a new one. */
   get peers(): ReadonlyMap<NodeId, MeshPeer> {
     return this.#peers
+  }
+
+  get rules(): MeshRules {
+    return this.#rules
   }
 
   /** By which the gateway knows whether this is the map it means. */
@@ -57,10 +63,14 @@ export class MeshMap {
     if (from === undefined) return this.#foldSnapshot(changes)
     if (this.#position?.epoch !== epoch) return 'gap'
     if (this.#position.seq !== from) return to <= this.#position.seq ? 'duplicate' : 'gap'
+    const parts = this.#parts.filter((part) => part.epoch === epoch && part.from === from && part.to === to)
+    this.#parts = changes.more === undefined ? [] : [...parts, changes]
+    if (changes.more !== undefined) return 'applied'
+    const all = [...parts, changes]
     // What says nothing of peers leaves the map as it is, and costs no look at the interface.
-    if ((changes.put ?? changes.del) !== undefined) {
+    if (all.some(({ put, del }) => (put ?? del) !== undefined)) {
       const peers = new Map(this.#peers)
-      change(peers, changes)
+      for (const part of all) change(peers, part)
       this.#peers = peers
     }
     if (changes.rules !== undefined) this.#rules = changes.rules

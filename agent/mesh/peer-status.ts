@@ -2,19 +2,19 @@
 
 import type { FleetId, Ipv4, Ipv6, NodeId, NodeName } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
+import type { PathStatus } from './paths/path-engine.ts'
 import { peerIpv6 } from './peer-address.ts'
 import type { ActualPeer } from './reconcile.ts'
 
 /** WireGuard refuses a session older than this (REJECT_AFTER_TIME): what was reachable then need not be now. */
 const HANDSHAKE_FRESH_MS = 180_000
 
-export interface PeerStatus {
+export interface PeerStatus extends PathStatus {
   readonly id: NodeId
   readonly name: NodeName
   readonly ipv4: Ipv4
   readonly ipv6: Ipv6
   readonly endpoint: string | null
-  readonly path: 'direct' | 'none'
   /** RFC 3339 in UTC. */
   readonly lastHandshake: string | null
   readonly rxBytes: number
@@ -28,7 +28,7 @@ export function peerStatus(
   fleet: FleetId,
   peer: MeshPeer,
   actual: ActualPeer | undefined,
-  now: number,
+  path: PathStatus,
 ): PeerStatus {
   const handshake = actual?.lastHandshake ?? 0
   return {
@@ -37,7 +37,7 @@ export function peerStatus(
     ipv4: peer.ip4,
     ipv6: peerIpv6(fleet, peer),
     endpoint: actual?.endpoint ?? null,
-    path: isReachable(actual, now) ? 'direct' : 'none',
+    ...path,
     lastHandshake: handshake > 0 ? new Date(handshake * 1000).toISOString() : null,
     rxBytes: actual?.rxBytes ?? 0,
     txBytes: actual?.txBytes ?? 0,

@@ -9,6 +9,8 @@ export interface DesiredPeer {
   readonly allowedIps: readonly string[]
   /** Only what was chosen just now. Without it the peer keeps the endpoint it has: WireGuard may have learned a better one itself. */
   readonly endpoint?: string | undefined
+  /** Sets the endpoint also where it is the same: WireGuard then forgets by which address of its own it went. */
+  readonly reset?: boolean
   readonly keepalive: Keepalive
 }
 
@@ -47,11 +49,11 @@ export function reconcile(desired: readonly DesiredPeer[], actual: readonly Actu
 }
 
 function difference(desired: DesiredPeer, actual: ActualPeer | undefined): PeerChange | undefined {
-  const { publicKey, allowedIps, endpoint, keepalive } = desired
+  const { publicKey, allowedIps, endpoint, reset = false, keepalive } = desired
   const change: PeerChange = {
     publicKey,
     ...((actual === undefined || !sameSet(allowedIps, actual.allowedIps)) && { allowedIps }),
-    ...(endpoint !== undefined && endpoint !== actual?.endpoint && { endpoint }),
+    ...(endpoint !== undefined && (reset || endpoint !== actual?.endpoint) && { endpoint }),
     ...(keepalive !== (actual?.keepalive ?? 0) && { keepalive }),
   }
   return Object.keys(change).length > 1 ? change : undefined

@@ -12,6 +12,8 @@ const Routes = z.array(
     gateway: z.string().optional(),
     type: z.string().default('unicast'),
     table: z.string().default('main'),
+    metric: z.int().optional(),
+    metrics: z.array(z.object({ mtu: z.int().optional(), advmss: z.int().optional() })).optional(),
   }),
 )
 export type Route = z.infer<typeof Routes>[number]
@@ -47,16 +49,20 @@ export function findConflict(
   })
 }
 
-export function routeConflict({ dst, dev, gateway, type }: Route, fleet: readonly string[]): UserError {
+/** As `ip route` shows it. */
+export function routeText({ dst, dev, gateway, type }: Route): string {
   const via = [
     ...(gateway === undefined ? [] : [`via ${gateway}`]),
     ...(dev === undefined ? [] : [`dev ${dev}`]),
   ]
-  const route = [...(type === 'unicast' ? [] : [type]), dst, ...via].join(' ')
+  return [...(type === 'unicast' ? [] : [type]), dst, ...via].join(' ')
+}
+
+export function routeConflict(route: Route, fleet: readonly string[]): UserError {
   return new UserError({
     code: 'E_ROUTE_CONFLICT',
     message: `this machine already uses addresses of the fleet's range ${fleet.join(' or ')}`,
-    why: `it has the route ${route}`,
+    why: `it has the route ${routeText(route)}`,
     fix: 'remove that route, found a fleet with another FLEET_CIDR, or run with --no-mesh',
     exitCode: EXIT.conflict,
   })

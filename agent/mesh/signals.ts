@@ -1,19 +1,25 @@
 /** Signals between this node and its peers: who may say what, and that it is said once. */
 import type { importSealingKey } from '../../crypto/hpke.ts'
-import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
-import type { Endpoint, FleetId, NodeId, SealingKey } from '../../protocol/ids.ts'
+import { openSignal, type Signal, type SignalKind, sealSignal } from '../../crypto/signal.ts'
+import type { FleetId, NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import { hasAgent } from './agent-peer.ts'
 import { SenderLimit } from './sender-limit.ts'
 
 export interface SealedSignal {
   readonly to: NodeId
+  /** Of those that wait for one peer only the newest of a kind is worth sending. */
+  readonly kind: SignalKind
   readonly sealed: string
 }
 
 /** A clock may be wrong, but one that is this wrong would make every later signal of its node look old. */
 const MAX_AHEAD_MS = 10 * 60_000
+
+/** What is to be said, before it has its time. */
+type Unsent<T> = T extends unknown ? Omit<T, 'at'> : never
 
 interface Counts {
   /** Not in our map, or no longer. */
@@ -52,10 +58,7 @@ export class Signals {
   }
 
   /** Batches that fit a frame each. */
-  async *seal(
-    all: readonly MeshPeer[],
-    content: { readonly endpoints: Endpoint[]; readonly reply: boolean },
-  ): AsyncGenerator<SealedSignal[]> {
+  async *seal(all: readonly MeshPeer[], content: Unsent<Signal>): AsyncGenerator<SealedSignal[]> {
     const peers = all.filter(hasAgent)
     for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
       const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
@@ -68,18 +71,18 @@ export class Signals {
     }
   }
 
-  /** Undefined, and counted, if it is not to be heeded. `lastAt` is asked when the signal is open: another may have come meanwhile. */
+  /** Undefined, and counted, if it is not to be heeded. `lastAt` of its kind is asked when it is open: another may have come meanwhile. */
   async open(
     sender: MeshPeer | undefined,
     sealed: string,
-    lastAt: () => number | undefined,
+    lastAt: (kind: SignalKind) => number | undefined,
   ): Promise<Signal | undefined> {
     if (sender?.seal === undefined) return this.#ignore('unknownSender')
     if (!this.#limit.admit(sender.id)) return this.#ignore('tooMany')
     const { fleet, self, sealingKey, clock } = this.#options
     const opened = await openSignal(sealingKey, sealed, { fleet, from: sender.id, to: self }, sender.seal)
     if (!opened.ok) return this.#ignore('unreadable')
-    if (opened.value.at <= (lastAt() ?? Number.NEGATIVE_INFINITY)) return this.#ignore('old')
+    if (opened.value.at <= (lastAt(opened.value.kind) ?? Number.NEGATIVE_INFINITY)) return this.#ignore('old')
     if (opened.value.at > clock.now() + MAX_AHEAD_MS) return this.#ignore('early')
     return opened.value
   }
@@ -90,7 +93,8 @@ export class Signals {
 
   async #sealFor(to: NodeId, seal: SealingKey, signal: Signal): Promise<SealedSignal> {
     const { fleet, self, sealingKey } = this.#options
-    return { to, sealed: await sealSignal(seal, signal, { fleet, from: self, to }, sealingKey) }
+    const sealed = await sealSignal(seal, signal, { fleet, from: self, to }, sealingKey)
+    return { to, kind: signal.kind, sealed }
   }
 
   /** Strictly rising, so that of two signals in one millisecond the second is not taken for a repetition. */
@@ -104,5 +108,3 @@ export class Signals {
     return undefined
   }
 }
-
-const hasAgent = (peer: MeshPeer): peer is MeshPeer & { readonly seal: SealingKey } => peer.seal !== undefined

@@ -35,10 +35,8 @@ export class MaskedOutput {
     )
     const outdated = this.#matcher
     // What was hidden stays hidden: the command may still print it.
-    this.#forms = [
-      ...this.#forms,
-      ...found.flatMap(([, forms]) => forms.map((form) => Uint8Array.from(form))),
-    ]
+    const fresh = found.flatMap(([, forms]) => forms).filter((form) => !this.#knows(form))
+    this.#forms = [...this.#forms, ...fresh.map((form) => Uint8Array.from(form))]
     this.#matcher = new PatternMatcher(this.#forms)
     for (const mask of this.#masks) mask.use(this.#matcher)
     outdated.wipe()
@@ -64,6 +62,10 @@ export class MaskedOutput {
   wipe(): void {
     this.#matcher.wipe()
     for (const form of this.#forms) form.fill(0)
+  }
+
+  #knows(form: Uint8Array): boolean {
+    return this.#forms.some((known) => known.length === form.length && Buffer.compare(known, form) === 0)
   }
 
   async #show(from: Readable, to: number): Promise<void> {

@@ -30,7 +30,7 @@ export interface Dialled {
 /** @param describe what the node says of itself beside that. */
 export async function dial(
   node: JoinedNode,
-  describe: () => Pick<RegisterFrame, 'agent' | 'mesh' | 'at'>,
+  describe: () => Pick<RegisterFrame, 'agent' | 'mesh' | 'at' | 'offers'>,
 ): Promise<Dialled> {
   const { directory, connection, client, keys, gatewayKeys } = node
   await finishRotation(node)

@@ -1,33 +1,38 @@
 /**
  * Signals on their way out, paced under the gateway's frame limit. A node that joins a large fleet has one for every peer; only the
- * newest for each peer is worth sending.
+ * newest of its kind for each peer is worth sending.
  */
 
+import type { SignalKind } from '../../crypto/signal.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { Clock, Timer } from '../clock.ts'
 import type { TokenBucket } from './token-bucket.ts'
 
-export interface OutgoingSignal {
+interface Addressed {
   readonly to: NodeId
   readonly sealed: string
+}
+
+export interface OutgoingSignal extends Addressed {
+  readonly kind: SignalKind
 }
 
 export class SignalOutbox {
   readonly #clock: Clock
   readonly #bucket: TokenBucket
-  readonly #send: (signals: OutgoingSignal[]) => void
-  readonly #pending = new Map<NodeId, string>()
+  readonly #send: (signals: Addressed[]) => void
+  readonly #pending = new Map<string, OutgoingSignal>()
   #timer: Timer | undefined
 
-  constructor(clock: Clock, bucket: TokenBucket, send: (signals: OutgoingSignal[]) => void) {
+  constructor(clock: Clock, bucket: TokenBucket, send: (signals: Addressed[]) => void) {
     this.#clock = clock
     this.#bucket = bucket
     this.#send = send
   }
 
   add(signals: readonly OutgoingSignal[]): void {
-    for (const { to, sealed } of signals) this.#pending.set(to, sealed)
+    for (const signal of signals) this.#pending.set(`${signal.kind} ${signal.to}`, signal)
     if (this.#timer === undefined) this.#flush()
   }
 
@@ -47,8 +52,8 @@ export class SignalOutbox {
         return
       }
       const batch = [...this.#pending].slice(0, MAX_SIGNALS_PER_FRAME)
-      for (const [to] of batch) this.#pending.delete(to)
-      this.#send(batch.map(([to, sealed]) => ({ to, sealed })))
+      for (const [slot] of batch) this.#pending.delete(slot)
+      this.#send(batch.map(([, { to, sealed }]) => ({ to, sealed })))
     }
   }
 }

@@ -18,7 +18,14 @@ const KnownLogs = z.strictObject({
   gateways: z.record(z.string(), z.string()),
   logs: z.record(
     z.string(),
-    z.strictObject({ keys: z.array(GatewayKey).min(1), checkpoint: z.string().optional() }),
+    z.strictObject({
+      keys: z.array(GatewayKey).min(1),
+      // One that cannot be read must not pass for none: any trail would then be the first that is seen.
+      checkpoint: z
+        .string()
+        .refine((note) => readKeptCheckpoint(note) !== undefined)
+        .optional(),
+    }),
   ),
 })
 type KnownLogs = z.infer<typeof KnownLogs>

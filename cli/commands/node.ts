@@ -3,7 +3,9 @@ import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, fields, printJson, printJsonList, table } from '../../host/output.ts'
 import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
+import { Ipv4 } from '../../protocol/ids.ts'
 import { MAX_TAGS } from '../../protocol/limits.ts'
+import { type NodeRoutes, RouteChange } from '../../protocol/node-routes.ts'
 import { TagChange } from '../../protocol/node-tags.ts'
 import { confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
@@ -48,6 +50,47 @@ ends what it allowed with the next request. With --set the node has the tags so 
     process.stderr.write(
       `node ${NAME} has ${tags.length === 0 ? 'no tags' : `the tags ${tags.join(', ')}`}\n`,
     )
+  },
+})
+
+const routes = defineCommand({
+  name: 'routes',
+  summary: 'Show the networks behind a node, approve them, or withdraw them',
+  details: `A node offers networks by its setting \`routes\`. Once approved, every node that may reach this one reaches them through it; what
+the policy says of them counts there. No two nodes can be the way to one network.`,
+  positionals: ['NAME'],
+  options: {
+    approve: { type: 'string', value: 'CIDR', multiple: true, help: 'from now on routed to the node' },
+    withdraw: { type: 'string', value: 'CIDR', multiple: true, help: 'no longer' },
+    output: outputOption,
+    ...connectionOptions,
+  },
+  async run({ options, positionals: { NAME } }) {
+    const { approve, withdraw } = options
+    const isChange = approve.length + withdraw.length > 0
+    const change = RouteChange.safeParse({ approve, withdraw })
+    if (isChange && !change.success)
+      throw usageError('each network is like 192.168.7.0/24, and either approved or withdrawn')
+    const found = await withGateway(options, (client) =>
+      change.success ? client.changeNodeRoutes(NAME, change.data) : client.nodeRoutes(NAME),
+    )
+    if (options.output === 'json') return printJson(found)
+    process.stdout.write(routeTable(found))
+  },
+})
+
+const ip = defineCommand({
+  name: 'ip',
+  summary: 'Give a node a fixed IPv4 address of the fleet',
+  details: `The node takes it at once, or when it is next here; its connections by the old address end. An address that another node has
+given up rests for a day first.`,
+  positionals: ['NAME', 'ADDRESS'],
+  options: connectionOptions,
+  async run({ options, positionals: { NAME, ADDRESS } }) {
+    const address = Ipv4.safeParse(ADDRESS)
+    if (!address.success) throw usageError(`${ADDRESS} is not an IPv4 address`)
+    await withGateway(options, (client) => client.setNodeAddress(NAME, address.data))
+    process.stderr.write(`node ${NAME} has the address ${address.data}\n`)
   },
 })
 
@@ -110,7 +153,7 @@ export const nodeCommands = defineGroup({
   name: 'node',
   plural: 'nodes',
   summary: 'The machines of the fleet',
-  commands: [ls, show, tag, rm, quarantine, release, rotateIdentity],
+  commands: [ls, show, tag, routes, ip, rm, quarantine, release, rotateIdentity],
 })
 
 function tagChange(words: readonly string[], set: readonly string[]): TagChange {
@@ -123,6 +166,13 @@ function tagChange(words: readonly string[], set: readonly string[]): TagChange 
     `each tag is 1 to 63 of a-z 0-9 _ . : -, at most ${MAX_TAGS}, and either given or taken away`,
   )
 }
+
+const routeTable = ({ offered, approved }: NodeRoutes): string =>
+  table([...new Set([...offered, ...approved])].sort(), [
+    { header: 'NETWORK', value: (network) => network },
+    { header: 'OFFERED', value: (network) => (offered.includes(network) ? 'yes' : 'no') },
+    { header: 'APPROVED', value: (network) => (approved.includes(network) ? 'yes' : 'no') },
+  ])
 
 const nodeTable = (nodes: readonly NodeItem[], now: Date): string =>
   table(nodes, [

@@ -24,6 +24,12 @@ you alone; later runs use them again. Only this machine is served unless --host 
       multiple: true,
       help: 'a further name or address under which it is reached',
     },
+    stun: {
+      type: 'string',
+      value: 'HOST:PORT',
+      multiple: true,
+      help: 'a STUN server that nodes ask how they look from outside; two tell most',
+    },
     json: { type: 'boolean', help: 'print one line of JSON when it serves' },
   },
   async run({ options }) {
@@ -31,7 +37,13 @@ you alone; later runs use them again. Only this machine is served unless --host 
     const { up } = await import('../up/up.ts')
     const port = /^[0-9]+$/.test(options.port) ? Number(options.port) : Number.NaN
     const signals = listenForSignals()
-    const gateway = await up({ dir: options.dir, host: options.host, port, names: options.name })
+    const gateway = await up({
+      dir: options.dir,
+      host: options.host,
+      port,
+      names: options.name,
+      stun: options.stun,
+    })
     try {
       process.stdout.write(options.json ? `${JSON.stringify(gateway.ready)}\n` : welcome(gateway.ready))
       while ((await signals.next()) === 'reload') await gateway.reload()

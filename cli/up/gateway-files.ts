@@ -11,6 +11,7 @@ export interface Place {
   readonly directory: string
   readonly names: readonly string[]
   readonly origins: readonly string[]
+  readonly stun: readonly string[]
 }
 
 export interface GatewayFiles {
@@ -36,12 +37,13 @@ export async function rereadGatewayFiles(
   return { keys, tls: await keepTlsFiles(directory, names, { fresh: false }) }
 }
 
-export const gatewayOptions = ({ keys, tls }: GatewayFiles, { origins }: Place): ReloadableOptions => ({
+export const gatewayOptions = ({ keys, tls }: GatewayFiles, { origins, stun }: Place): ReloadableOptions => ({
   tls: { key: tls.key, chain: tls.chain },
   bindings: {
     ...keys.bindings,
     EDGE: 'embedded',
     GATEWAY_ORIGINS: origins.join(' '),
+    STUN_SERVERS: stun.join(' '),
     GATEWAY_CA: tls.ca.toString(),
     GATEWAY_TLS_SPKI: spkiSha256(new X509Certificate(tls.chain), 'base64url'),
   },

@@ -8,6 +8,7 @@ import { usageError } from '../../host/options.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { ensurePrivateDirectory } from '../../host/private-file.ts'
 import { UserError } from '../../host/user-error.ts'
+import { StunServers } from '../../protocol/stun-servers.ts'
 import { DirectoryClaim } from '../run-file.ts'
 import { startGateway } from './embedded-gateway.ts'
 import { gatewayOptions, keepGatewayFiles, rereadGatewayFiles } from './gateway-files.ts'
@@ -19,6 +20,8 @@ export interface UpOptions {
   readonly host: string
   readonly port: number
   readonly names: readonly string[]
+  /** STUN servers that nodes are told of, `host:port`. */
+  readonly stun: readonly string[]
 }
 
 /** What `--json` prints when it serves. */
@@ -57,7 +60,7 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
   const names = serverNames(options)
   const port = options.port === 0 ? await freePort(options.host) : options.port
   const origins = names.map((name) => originOf(name, port))
-  const place = { directory, names, origins }
+  const place = { directory, names, origins, stun: options.stun }
 
   let files = await keepGatewayFiles(place, { fresh })
   // Last of all: from here on a missing key is a lost one, not one that is still to be made.
@@ -114,7 +117,7 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
 const log = (line: string): void => void process.stderr.write(`${line}\n`)
 
 /** All that is wrong with the flags, at once, before anything is touched (R8). */
-function checkOptions({ host, port, names }: UpOptions): void {
+function checkOptions({ host, port, names, stun }: UpOptions): void {
   const problems = []
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     problems.push('--port is a number from 0 to 65535')
@@ -124,6 +127,8 @@ function checkOptions({ host, port, names }: UpOptions): void {
     if (!isServerName(name))
       problems.push(`--name ${JSON.stringify(name)} is neither a DNS name nor an IP address`)
   }
+  const servers = StunServers.safeParse(stun)
+  if (!servers.success) problems.push(`--stun: ${servers.error.issues[0]?.message}`)
   if (problems.length > 0) throw usageError(problems.join('; '), 'claw up --help')
 }
 

@@ -26,7 +26,7 @@ import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { joinedDirectory } from './joined-directory.ts'
 import { startGateway } from './start-gateway.ts'
 
-const ENTRY = join(import.meta.dirname, '../../agent/main.ts')
+const ENTRY = join(import.meta.dirname, '../../bin/clawnode.js')
 const BINARY = Uint8Array.of(0xff, 0, 1, 0x0a)
 
 let gateway: FakeGateway

@@ -15,7 +15,7 @@ import { hasTerminal } from '../support/terminal.ts'
 import { joinedDirectory } from './joined-directory.ts'
 import { startGateway } from './start-gateway.ts'
 
-const ENTRY = join(import.meta.dirname, '../../agent/main.ts')
+const ENTRY = join(import.meta.dirname, '../../bin/clawnode.js')
 
 let gateway: FakeGateway
 let directory: string

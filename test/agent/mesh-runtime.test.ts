@@ -9,6 +9,7 @@ import type { MeshChanges } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 
 const peer = NodeId.parse('c'.repeat(26))
+const SETTINGS = { stun: [], relays: [], leaseMs: 60_000 }
 const position = { epoch: 'e', seq: 4 }
 
 /** An engine that answers as it is told. */
@@ -55,6 +56,7 @@ class FakeEngine {
       position,
       peers: [],
       names: undefined,
+      routes: [],
       ignoredSignals: { unknownSender: 0, unreadable: 0, old: 0 },
       lastError: undefined,
     }
@@ -83,7 +85,7 @@ function start() {
 describe('mesh runtime', () => {
   test('hands on what the gateway pushes, without the envelope', () => {
     const { engine, runtime, send } = start()
-    runtime.connected(send)
+    runtime.connected(send, SETTINGS)
     runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
     runtime.receive({ type: 'signal', from: peer, sealed: 'AAAA' })
     expect(engine.calls).toEqual([
@@ -95,7 +97,7 @@ describe('mesh runtime', () => {
 
   test('a gap asks once for a resync, and again only after a change fitted or a new session began', () => {
     const { engine, runtime, sent, send } = start()
-    runtime.connected(send)
+    runtime.connected(send, SETTINGS)
     const gap = () => {
       engine.result = 'gap'
       runtime.receive({ type: 'mesh', epoch: 'e', from: 9, to: 10 })
@@ -107,18 +109,18 @@ describe('mesh runtime', () => {
     runtime.receive({ type: 'mesh', epoch: 'e', to: 10 })
     gap()
     expect(sent).toHaveLength(2)
-    runtime.connected(send)
+    runtime.connected(send, SETTINGS)
     gap()
     expect(sent).toHaveLength(3)
   })
 
   test('signals go out in frames while there is a session, and are dropped without one', () => {
     const { clock, engine, runtime, sent, send } = start()
-    engine.emit([{ to: peer, sealed: 'lost' }])
-    runtime.connected(send)
-    engine.emit([{ to: peer, sealed: 'AAAA' }])
+    engine.emit([{ to: peer, kind: 'endpoints', sealed: 'lost' }])
+    runtime.connected(send, SETTINGS)
+    engine.emit([{ to: peer, kind: 'endpoints', sealed: 'AAAA' }])
     runtime.disconnected()
-    engine.emit([{ to: peer, sealed: 'lost' }])
+    engine.emit([{ to: peer, kind: 'endpoints', sealed: 'lost' }])
     clock.advance(60_000)
     expect(sent).toEqual([{ type: 'signal', signals: [{ to: peer, sealed: 'AAAA' }] }])
   })
@@ -132,12 +134,12 @@ describe('mesh runtime', () => {
   describe('in quarantine', () => {
     test('takes its interface away, and brings it back with the next session', async () => {
       const { engine, successor, runtime, sent, send } = start()
-      runtime.connected(send)
+      runtime.connected(send, SETTINGS)
       runtime.hold()
       runtime.hold()
       expect(await runtime.status()).toBeUndefined()
       runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
-      runtime.connected(send)
+      runtime.connected(send, SETTINGS)
       await vi.waitFor(() => expect(successor?.calls).toEqual(['started', 'connected']))
       expect(engine.calls.filter((call) => JSON.stringify(call).includes('keepInterface'))).not.toEqual([])
       expect(engine.calls).not.toContainEqual(expect.objectContaining({ del: [peer] }))
@@ -153,7 +155,7 @@ describe('mesh runtime', () => {
       runtime.hold()
       if (successor !== undefined) successor.failures = 1
       const retry = clock.scheduled()
-      runtime.connected(send)
+      runtime.connected(send, SETTINGS)
       const wait = await retry
       expect(await runtime.status()).toBeUndefined()
       clock.advance(wait)

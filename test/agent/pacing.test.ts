@@ -9,7 +9,7 @@ import { ManualClock } from '../support/manual-clock.ts'
 
 const nodeId = (n: number): NodeId => NodeId.parse(toBase32(new Uint8Array(16).fill(n & 255).fill(n >> 8, 8)))
 const signals = (count: number, sealed = 'AAAA'): OutgoingSignal[] =>
-  Array.from({ length: count }, (_, n) => ({ to: nodeId(n), sealed }))
+  Array.from({ length: count }, (_, n) => ({ to: nodeId(n), kind: 'endpoints', sealed }))
 
 describe('signals on their way out', () => {
   test('stay under the gateway’s frame limit at every moment, and all get there', () => {
@@ -30,7 +30,7 @@ describe('signals on their way out', () => {
 
   test('of several for one peer only the newest goes out', () => {
     const clock = new ManualClock()
-    const sent: OutgoingSignal[] = []
+    const sent: { readonly sealed: string }[] = []
     const bucket = new TokenBucket(clock)
     while (bucket.take() === 0);
     const outbox = new SignalOutbox(clock, bucket, (batch) => sent.push(...batch))

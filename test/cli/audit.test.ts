@@ -65,7 +65,7 @@ describe('reading', () => {
     await writeSecrets('tailed', 3)
     const child = spawn(
       process.execPath,
-      ['cli/main.ts', 'audit', 'tail', '-n', '2', '--target', 'secret:tailed/', '-o', 'json'],
+      ['bin/claw.js', 'audit', 'tail', '-n', '2', '--target', 'secret:tailed/', '-o', 'json'],
       { env: { ...process.env, ...gateway.env }, stdio: ['ignore', 'pipe', 'inherit'] },
     )
     onTestFinished(() => void child.kill())
@@ -166,11 +166,14 @@ describe('verifying', () => {
     writeFileSync(kept, text.replaceAll(fleet, 'a'.repeat(26)))
     expect((await claw(['audit', 'verify'], { env })).stderr).toContain('E_AUDIT_ORIGIN')
     expect((await claw(['audit', 'verify', '--new-log'], { env })).code).toBe(0)
-    writeFileSync(kept, 'nonsense')
-    expect(await claw(['audit', 'verify'], { env })).toMatchObject({
-      code: 78,
-      stderr: expect.stringContaining('E_STATE_INVALID'),
-    })
+    const unreadable = text.replaceAll(/"checkpoint": ".*"/g, '"checkpoint": "nonsense"')
+    for (const damaged of ['nonsense', unreadable]) {
+      writeFileSync(kept, damaged)
+      expect(await claw(['audit', 'verify'], { env })).toMatchObject({
+        code: 78,
+        stderr: expect.stringContaining('E_STATE_INVALID'),
+      })
+    }
   })
 })
 

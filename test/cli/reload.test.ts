@@ -21,7 +21,7 @@ import { describeGateway, RawNode } from '../fuzz/raw-node.ts'
 import { claw, type RunningGateway, startGateway } from '../support/claw.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
-const CLAW = join(import.meta.dirname, '../../cli/main.ts')
+const CLAW = join(import.meta.dirname, '../../bin/claw.js')
 const FILES = ['admin.token', 'ca.pem', 'gateway.jwk', 'keyring.json'] as const
 const WAIT = { timeout: 30_000, interval: 20 }
 

@@ -35,6 +35,16 @@ test.each([
   expect(refused).toMatchObject({ code: 6, stderr: expect.stringContaining('E_SECRET_WAS_SEALED') })
 })
 
+test('secret get does not take their value for ours, but on our word', async () => {
+  const refused = await run(['secret', 'get', 'app/key'])
+  expect(refused).toMatchObject({
+    code: 6,
+    stdout: '',
+    stderr: expect.stringContaining('E_SECRET_WAS_SEALED'),
+  })
+  expect(await run(['secret', 'get', 'app/key', '--managed'])).toMatchObject({ code: 0, stdout: 'theirs' })
+})
+
 test('import takes it on its owner’s word', async () => {
   const flags = ['--prefix', 'app', '--overwrite', '--managed']
   expect(await run(['secret', 'import', importFile(), ...flags])).toMatchObject({ code: 0 })

@@ -422,7 +422,7 @@ _ODD=x
     const file = join(temporaryDirectory(), 'open.env')
     writeFileSync(file, '')
     chmodSync(file, 0o644)
-    const claw = join(import.meta.dirname, '../../cli/main.ts')
+    const claw = join(import.meta.dirname, '../../bin/claw.js')
     const command = `exec "${process.execPath}" "${claw}" secret export env --format json --yes > "${file}"`
     const { status, stderr } = spawnSync('sh', ['-c', command], {
       env: { ...process.env, ...gateway.env },

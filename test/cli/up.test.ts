@@ -133,10 +133,10 @@ test('a port that another program holds is named', async () => {
 test('wrong flags are all named before anything is touched', async () => {
   const directory = temporaryDirectory()
   const home = join(directory, '.claw')
-  const flags = ['--port', '99999', '--host', 'nowhere', '--name', 'not a name']
+  const flags = ['--port', '99999', '--host', 'nowhere', '--name', 'not a name', '--stun', 'nowhere']
   const refused = await claw(['up', '--dir', home, ...flags])
   expect(refused.code).toBe(2)
-  for (const flag of ['--port', '--host', '--name']) expect(refused.stderr).toContain(flag)
+  for (const flag of ['--port', '--host', '--name', '--stun']) expect(refused.stderr).toContain(flag)
   expect(readdirSync(directory)).toEqual([])
 })
 

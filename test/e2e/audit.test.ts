@@ -41,7 +41,7 @@ beforeAll(async () => {
   const { token } = await client.createToken({})
   connection.close()
   const joining = [
-    'agent/main.ts',
+    'bin/clawnode.js',
     'join',
     '--gateway',
     gateway.url,

@@ -24,8 +24,14 @@ export interface AddressPool {
     node: string,
     now: number,
   ): number | undefined
+  moveAddress(
+    sql: PoolSql,
+    range: { first: number; last: number },
+    move: { node: string; from: number; to: number; now: number },
+  ): 'outside' | 'taken' | 'resting' | undefined
   releaseAddress(sql: PoolSql, ipv4: number, now: number): void
+  isAnyOutside(sql: PoolSql, range: { first: number; last: number }): boolean
 }
 
 export const loadAddressPool = async (): Promise<AddressPool> =>
-  (await load('durable-objects/address-pool.ts')) as AddressPool
+  (await load('durable-objects/address-leases.ts')) as AddressPool

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { JoinToken } from '../../agent/join-token.ts'
 import { bodyHash, Identity, importIdentityKey } from '../../crypto/identity.ts'
 import { nodeIdOf } from '../../crypto/node-id.ts'
-import { claimedNode, proofOf, verifyProof, verifySignature } from '../../durable-objects/proof.ts'
+import { claimedNode, isSigned, proofOf, readProof, verifyProof } from '../../durable-objects/proof.ts'
 import { sawOurCertificate } from '../../durable-objects/registration.ts'
 import { bearerToken } from '../../worker/bearer.ts'
 import { Dice, mutateText } from './mutate.ts'
@@ -27,8 +27,10 @@ beforeAll(async () => {
   request = { method: 'POST', path: PATH, bodyHash: await bodyHash(body) }
 })
 
-const verify = (jwt: string, now = NOW, asked = request) =>
-  verifyProof(jwt, key, asked, new Set([ORIGIN]), now)
+async function verify(jwt: string, now = NOW, asked = request, by = key, origin = ORIGIN) {
+  const read = readProof(jwt)
+  return read.ok ? verifyProof(read.value, by, asked, new Set([origin]), now) : read
+}
 
 const spoiled = fc.tuple(fc.integer({ min: 0 }), fc.integer({ min: 1, max: 3 })).map(([seed, times]) => {
   const dice = new Dice(seed)
@@ -50,7 +52,8 @@ describe('a proof', () => {
         // The last character of a signature has bits that mean nothing: such a text is the same proof, with the same id.
         if (read.ok) expect(read.value).toEqual(original)
         else expect(read.error.code).toMatch(/^E_PROOF_/)
-        expect((await verifySignature(jwt, key)).ok).toBe(read.ok)
+        const unverified = readProof(jwt)
+        expect(unverified.ok && (await isSigned(unverified.value, key))).toBe(read.ok)
       }),
       { numRuns: 2000 },
     )
@@ -91,8 +94,40 @@ describe('a proof', () => {
         expect(read.ok).toBe(offset >= -30_000 && offset < 90_000)
       }),
     )
-    const elsewhere = await verifyProof(proof, key, request, new Set(['https://other.test']), NOW)
+    const elsewhere = await verify(proof, NOW, request, key, 'https://other.test')
     expect(elsewhere).toEqual({ ok: false, error: { code: 'E_PROOF_AUDIENCE' } })
+  })
+})
+
+describe('the header of a proof', () => {
+  const signedUnder = async (header: object) => {
+    const pair = await generateKeyPair('Ed25519')
+    const text = Buffer.from(JSON.stringify(header)).toString('base64url')
+    const signed = `${text}.${proof.split('.')[1]}`
+    const signature = await crypto.subtle.sign('Ed25519', pair.privateKey, Buffer.from(signed))
+    const read = await verify(
+      `${signed}.${Buffer.from(signature).toString('base64url')}`,
+      NOW,
+      request,
+      pair.publicKey,
+    )
+    return read.ok ? 'ok' : read.error.code
+  }
+
+  test('says algorithm and type in any form, and asks for nothing to be understood', async () => {
+    const usual = { alg: 'EdDSA', typ: 'claw-proof+jwt' }
+    expect(await signedUnder(usual)).toBe('ok')
+    expect(await signedUnder({ typ: 'claw-proof+jwt', kid: 'x', alg: 'EdDSA' })).toBe('ok')
+    for (const other of [
+      { ...usual, alg: 'none' },
+      { ...usual, alg: 'Ed25519' },
+      { ...usual, typ: 'JWT' },
+      { ...usual, crit: ['b64'], b64: false },
+      { ...usual, crit: ['claw'] },
+      { typ: usual.typ },
+      [],
+    ])
+      expect([other, await signedUnder(other)]).toEqual([other, 'E_PROOF_MALFORMED'])
   })
 })
 
@@ -105,7 +140,7 @@ describe('a proof that claims to live', () => {
       const jwt = await new SignJWT({ ...claims, iat: issued, exp: issued + life })
         .setProtectedHeader({ alg: 'EdDSA', typ: 'claw-proof+jwt' })
         .sign(pair.privateKey)
-      const read = await verifyProof(jwt, pair.publicKey, request, new Set([ORIGIN]), NOW)
+      const read = await verify(jwt, NOW, request, pair.publicKey)
       return read.ok ? 'ok' : read.error.code
     }
     expect(await codeOf(60)).toBe('ok')

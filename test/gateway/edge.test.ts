@@ -61,6 +61,7 @@ describe('the edge', () => {
       { GATEWAY_ORIGINS: 'http://gateway.test' },
       { FLEET_CIDR: '10.100.0.1/16' },
       { SESSION_SHARDS: '0' },
+      { STUN_SERVERS: 'stun.test' },
       { DB: undefined },
     ]) {
       const response = await app.fetch(

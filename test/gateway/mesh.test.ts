@@ -116,7 +116,15 @@ describe('signals', () => {
     const [a, b] = [await enrolled('s-a'), await enrolled('s-b')]
     const [sessionA, sessionB] = [await a.connect(), await b.connect()]
     const route = { fleet: a.reply.fleet, from: a.id, to: b.id }
-    const signal = { endpoints: [], reply: true, at: 1 }
+    const signal = {
+      kind: 'endpoints' as const,
+      endpoints: [],
+      mapped: [],
+      nat: 'unknown' as const,
+      probes: true,
+      reply: true,
+      at: 1,
+    }
     const sealed = await sealSignal(b.seal, signal, route, await importSealingKey(a.sealing))
     const absent = await enrolled('s-absent')
     sessionA.send({

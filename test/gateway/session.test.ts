@@ -141,7 +141,9 @@ describe('frames', () => {
     const session = await (await enrolled('sender')).open()
     expect(await errorAfter(session, frame)).toBe(code)
     session.send(register)
-    expect((await session.next('registered')).protocol).toBe(PROTOCOL_VERSION)
+    const { protocol, settings } = await session.next('registered')
+    expect(protocol).toBe(PROTOCOL_VERSION)
+    expect(settings.stun).toEqual(['stun.test:3478', '[2001:db8::1]:3478'])
     session.close()
   })
 

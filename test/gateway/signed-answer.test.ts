@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { fromBase64Url, utf8 } from '../../crypto/bytes.ts'
 import { answerTranscript, decodeGatewayProof, verifyGateway } from '../../crypto/gateway-proof.ts'
 import { Identity } from '../../crypto/identity.ts'
+import { AUDIT_OBJECT } from '../../durable-objects/call-object.ts'
 import { GatewayKey } from '../../protocol/ids.ts'
 import { shardName } from '../../protocol/shard.ts'
 import { app } from '../../worker/app.ts'
@@ -114,14 +115,17 @@ describe('the signature of an answer', () => {
   it('is on what the gateway says when a part of it fails', async () => {
     const node = await enrolled('unlucky')
     const shard = env.SESSION_SHARD.getByName(shardName(node.id, 4))
-    const rename = (from: string, to: string) =>
-      runInDurableObject(shard, (_, { storage }) => {
+    const log = env.AUDIT_LOG.getByName(AUDIT_OBJECT)
+    const rename = (object: DurableObjectStub, from: string, to: string) =>
+      runInDurableObject(object, (_, { storage }) => {
         storage.sql.exec(`ALTER TABLE ${from} RENAME TO ${to}`)
       })
-    await rename('proofs_seen', 'gone')
+    await rename(shard, 'proofs_seen', 'gone')
+    await rename(log, 'used_proofs', 'gone')
     expect(await verified(await upgrade(node))).toEqual({ status: 500, code: 'E_INTERNAL' })
     expect(await verified(await fetchSecret(node, 'x'))).toEqual({ status: 500, code: 'E_INTERNAL' })
-    await rename('gone', 'proofs_seen')
+    await rename(shard, 'gone', 'proofs_seen')
+    await rename(log, 'gone', 'used_proofs')
     expect((await upgrade(node)).response.status).toBe(101)
   })
 

@@ -5,7 +5,7 @@ import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import { MESH_ACK_INTERVAL_MS } from '../../protocol/limits.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { FakeWireGuard } from './fake-wireguard.ts'
-import { newSeed, selfOf, testNode } from './mesh-node.ts'
+import { newSeed, SETTINGS, selfOf, testNode } from './mesh-node.ts'
 
 const at = (seq: number, hash = `hash-${seq}`): MapAck => ({ epoch: 'e', seq, hash })
 
@@ -72,7 +72,7 @@ describe('the engine', () => {
       change: { backend: wireguard },
     })
     await node.engine.start()
-    node.engine.onConnected()
+    node.engine.onConnected(SETTINGS)
     return { ...node, clock, wireguard }
   }
   const soon = { timeout: 5_000, interval: 5 }

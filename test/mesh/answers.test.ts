@@ -71,7 +71,13 @@ describe('asked for its pairs, a node', () => {
       value: {
         kind: 'report',
         open: ['10.9.9.9:4000', '198.18.0.1:51820'],
-        pairs: [{ peer: two.id, path: 'none', endpoint: null, lastHandshake: null, rxBytes: 0, txBytes: 0 }],
+        pairs: [
+          {
+            ...{ peer: two.id, path: 'none', endpoint: null, lastHandshake: null, rxBytes: 0, txBytes: 0 },
+            reason: 'no-candidates',
+            hint: expect.stringContaining('has not said where it is'),
+          },
+        ],
       },
     })
     expect(await open(sealed, 'x'.repeat(22))).toEqual({ ok: false, error: 'corrupt' })

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest'
 import { orderCandidates, ownEndpoints } from '../../agent/mesh/endpoints.ts'
 import { ranges } from '../../agent/mesh/ip-ranges.ts'
 import type { LocalAddress } from '../../agent/mesh/local-addresses.ts'
-import { PathSearch } from '../../agent/mesh/path.ts'
 import { Endpoint } from '../../protocol/ids.ts'
 
 const fleet = ranges('10.100.0.0/16', 'fd00:1:2::/48')
@@ -63,6 +62,8 @@ describe('our own endpoints', () => {
 describe('a peer’s candidates', () => {
   const local = [at('eth0', '192.168.1.5'), at('eth0', '2001:db8:5::5', 64)]
 
+  const ordered = (of: Endpoint[]) => orderCandidates(of, local, fleet).map(({ endpoint }) => endpoint)
+
   test('come in the order same subnet, public, private', () => {
     const candidates = endpoints(
       '10.0.0.9:1',
@@ -71,12 +72,21 @@ describe('a peer’s candidates', () => {
       '[2001:db8:9::9]:1',
       '[2001:db8:5::9]:1',
     )
-    expect(orderCandidates(candidates, local, fleet)).toEqual([
+    expect(ordered(candidates)).toEqual([
       '192.168.1.9:1',
       '[2001:db8:5::9]:1',
       '203.0.113.9:1',
       '[2001:db8:9::9]:1',
       '10.0.0.9:1',
+    ])
+  })
+
+  test('are near on a network of ours and on private ones', () => {
+    const candidates = endpoints('10.0.0.9:1', '203.0.113.9:1', '[2001:db8:5::9]:1')
+    expect(orderCandidates(candidates, local, fleet).map(({ nearness }) => nearness)).toEqual([
+      'lan',
+      'far',
+      'lan',
     ])
   })
 
@@ -90,79 +100,11 @@ describe('a peer’s candidates', () => {
       '224.0.0.1:1',
       '[fe80::9]:1',
     )
-    expect(orderCandidates(candidates, local, fleet)).toEqual([])
+    expect(ordered(candidates)).toEqual([])
     expect(orderCandidates(endpoints('[2001:db8::9]:1'), [at('eth0', '192.168.1.5')], fleet)).toEqual([])
   })
 
   test('are written as `wg` writes them', () => {
-    expect(orderCandidates(endpoints('[2001:DB8:0:0::9]:1'), local, fleet)).toEqual(['[2001:db8::9]:1'])
-  })
-})
-
-describe('the search for a path', () => {
-  const [a, b, c] = endpoints('198.18.0.1:1', '198.18.0.2:1', '198.18.0.3:1')
-  const candidates = [a, b, c].filter((endpoint) => endpoint !== undefined)
-
-  /** What is set, looking every second. */
-  function watch(search: PathSearch, seconds: number, from = 0) {
-    const set: [number, string][] = []
-    for (let second = from; second < from + seconds; second++) {
-      const next = search.next(second * 1000)
-      if (next === undefined) continue
-      set.push([second, next])
-      search.tried(second * 1000)
-    }
-    return set
-  }
-
-  test('goes round for ever, with a pause after each round', () => {
-    const search = new PathSearch()
-    search.offer(candidates)
-    expect(watch(search, 60)).toEqual([
-      [0, a],
-      [6, b],
-      [12, c],
-      [42, a],
-      [48, b],
-      [54, c],
-    ])
-  })
-
-  test('does not move on before a candidate is really set', () => {
-    const search = new PathSearch()
-    search.offer(candidates)
-    expect([search.next(0), search.next(60_000)]).toEqual([a, a])
-  })
-
-  test('begins anew with other candidates, and not with the same ones', () => {
-    const search = new PathSearch()
-    search.offer(candidates)
-    watch(search, 2)
-    search.offer([...candidates])
-    expect(search.next(2_000)).toBeUndefined()
-    search.offer(candidates.toReversed())
-    expect(search.next(2_000)).toBe(c)
-  })
-
-  test('goes on without a pause when the peer is heard of', () => {
-    const search = new PathSearch()
-    search.offer(candidates)
-    watch(search, 8)
-    search.wake()
-    expect(search.next(8_000)).toBeUndefined()
-    watch(search, 8, 8)
-    expect(search.next(20_000)).toBeUndefined()
-    search.wake()
-    expect(search.next(20_000)).toBe(a)
-  })
-
-  test('rests while there is a path, and begins with the first candidate when it is lost', () => {
-    const search = new PathSearch()
-    search.offer(candidates)
-    watch(search, 8)
-    expect(search.isActive(8_000)).toBe(true)
-    search.settle()
-    expect(search.isActive(8_000)).toBe(false)
-    expect(search.next(9_000)).toBe(a)
+    expect(ordered(endpoints('[2001:DB8:0:0::9]:1'))).toEqual(['[2001:db8::9]:1'])
   })
 })

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
+import type { AgentPeer } from '../../agent/mesh/agent-peer.ts'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
 import { openSignal, type Signal, sealSignal } from '../../crypto/signal.ts'
@@ -7,7 +8,7 @@ import { Endpoint, type NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { FakeWireGuard } from './fake-wireguard.ts'
-import { type AgentPeer, FLEET, newSeed, selfOf, testNode } from './mesh-node.ts'
+import { FLEET, newSeed, SETTINGS, selfOf, testNode } from './mesh-node.ts'
 
 const HERE = '198.18.0.1:51820'
 const THERE = Endpoint.parse('198.18.0.2:51820')
@@ -40,7 +41,16 @@ async function otherNode(number: number) {
     signal: (to: AgentPeer, content: Partial<Signal>, change: { from?: NodeId; to?: NodeId } = {}) =>
       sealSignal(
         to.seal,
-        { endpoints: [THERE], reply: false, at: 1_000, ...content },
+        {
+          kind: 'endpoints',
+          endpoints: [THERE],
+          mapped: [],
+          nat: 'unknown',
+          probes: false,
+          reply: false,
+          at: 1_000,
+          ...content,
+        },
         { ...route, to: to.id, ...change },
         self.sealing.privateKey,
       ),
@@ -205,7 +215,7 @@ describe('peers that take what is not theirs', () => {
     const [two, three] = [await otherNode(2), await otherNode(3)]
     const thief = { ...three.entry, ip4: two.entry.ip4 }
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry, thief] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect([...wireguard.peers.keys()]).toEqual([two.key]))
     await settled(async () =>
       expect((await mesh.status()).lastError).toBe(
@@ -306,10 +316,12 @@ describe('signals', () => {
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 1_000 }))
     await settled(() => expect(wireguard.peers.get(two.key)?.endpoint).toBe(THERE))
+    const { reads: before } = wireguard
     clock.advance(1_000)
     await settled(() => expect(saved.cache).toContain(THERE))
     const { cache } = saved
-    await mesh.status()
+    // The look that the time has brought.
+    await settled(() => expect(wireguard.reads).toBeGreaterThan(before))
     const { reads } = wireguard
     await mesh.onSignal(two.entry.id, await two.signal(entry, { at: 2_000 }))
     await new Promise((resolve) => setTimeout(resolve, 50))
@@ -326,7 +338,7 @@ describe('signals', () => {
     const others = await Promise.all(Array.from({ length: 100 }, (_, n) => otherNode(n + 2)))
     mesh.applyChanges({ epoch: 'e', to: 1, put: others.map((other) => other.entry) })
     expect(batches).toEqual([])
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches.flat()).toHaveLength(100))
     expect(batches.every((batch) => batch.length <= MAX_SIGNALS_PER_FRAME)).toBe(true)
     for (const { to, sealed } of batches.flat()) {
@@ -339,7 +351,7 @@ describe('signals', () => {
     const { engine: mesh, entry, batches, settled } = await engine()
     const [two, three] = [await otherNode(2), await otherNode(3)]
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches).toHaveLength(1))
     await mesh.onSignal(two.entry.id, await two.signal(entry, { reply: true }))
     await settled(() => expect(batches).toHaveLength(2))
@@ -362,7 +374,7 @@ describe('signals', () => {
     const [two, three] = [await otherNode(2), await otherNode(3)]
     const broken = { ...two.entry, seal: SealingKey.parse('A'.repeat(43)) }
     mesh.applyChanges({ epoch: 'e', to: 1, put: [broken, three.entry] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches.flat().map(({ to }) => to)).toEqual([three.entry.id]))
   })
 
@@ -370,7 +382,7 @@ describe('signals', () => {
     const { engine: mesh, entry, wireguard, clock, batches, settled } = await engine()
     const two = await otherNode(2)
     mesh.applyChanges({ epoch: 'e', to: 1, put: [two.entry] })
-    mesh.onConnected()
+    mesh.onConnected(SETTINGS)
     await settled(() => expect(batches).toHaveLength(1))
     wireguard.addresses = [{ ifname: 'eth0', addr_info: [{ local: '198.18.0.9', prefixlen: 24 }] }]
     clock.advance(10_000)

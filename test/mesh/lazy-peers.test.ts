@@ -1,15 +1,16 @@
 /** Above some hundreds of peers only those are kept reachable that this node talks to. */
 import { describe, expect, test, vi } from 'vitest'
+import type { AgentPeer } from '../../agent/mesh/agent-peer.ts'
 import { LAZY_ABOVE, PeerTraffic } from '../../agent/mesh/peer-traffic.ts'
 import type { ActualPeer } from '../../agent/mesh/reconcile.ts'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
-import { sealSignal } from '../../crypto/signal.ts'
+import { type Signal, sealSignal } from '../../crypto/signal.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { Endpoint, Ipv4, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { FakeWireGuard } from './fake-wireguard.ts'
-import { type AgentPeer, FLEET, newSeed, nodeId, selfOf, testNode } from './mesh-node.ts'
+import { FLEET, newSeed, nodeId, SETTINGS, selfOf, testNode } from './mesh-node.ts'
 
 const THERE = Endpoint.parse('198.18.0.9:51820')
 const soon = { timeout: 10_000, interval: 10 }
@@ -43,7 +44,15 @@ async function engineWith(count: number) {
   node.engine.applyChanges({ epoch: 'e', to: 1, put })
   await vi.waitFor(() => expect(wireguard.peers.size).toBe(count), soon)
   const route = { fleet: FLEET, from: entry.id, to: node.entry.id }
-  const says = { endpoints: [THERE], reply: false, at: 1_000 }
+  const says: Signal = {
+    kind: 'endpoints',
+    endpoints: [THERE],
+    mapped: [],
+    nat: 'unknown',
+    probes: false,
+    reply: false,
+    at: 1_000,
+  }
   const sealed = await sealSignal(node.entry.seal, says, route, self.sealing.privateKey)
   await node.engine.onSignal(entry.id, sealed)
   const key = base64UrlToBase64(entry.wg)
@@ -100,7 +109,7 @@ describe('a peer without an agent', () => {
     const [phone] = await fleetOf(30)
     if (phone === undefined) throw new Error('no peer')
     const { seal: _, ...external } = { ...phone, id: nodeId(99), ip4: Ipv4.parse('10.100.9.9') }
-    engine.onConnected()
+    engine.onConnected(SETTINGS)
     engine.applyChanges({ epoch: 'e', from: 1, to: 2, put: [external] })
     const key = base64UrlToBase64(external.wg)
     await vi.waitFor(() => expect(wireguard.peers.has(key)).toBe(true), soon)

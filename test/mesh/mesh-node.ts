@@ -1,6 +1,7 @@
 /** Nodes for the mesh's tests: their keys, their entry in the map, and an engine that acts in a namespace and records what it does. */
 
 import { type Clock, systemClock } from '../../agent/clock.ts'
+import type { AgentPeer } from '../../agent/mesh/agent-peer.ts'
 import { SystemBackend } from '../../agent/mesh/backend.ts'
 import { MeshEngine } from '../../agent/mesh/engine.ts'
 import type { MeshEngineOptions } from '../../agent/mesh/engine-options.ts'
@@ -12,16 +13,15 @@ import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { toBase32 } from '../../protocol/base32.ts'
 import { FleetId, Ipv4, NodeId, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
-import type { MeshPeer } from '../../protocol/mesh.ts'
 
 export const FLEET = FleetId.parse(toBase32(new Uint8Array(16).fill(42)))
 export const IPV4_RANGE = '10.100.0.0/16'
 
+/** As the gateway says them. */
+export const SETTINGS = { stun: [], relays: [], leaseMs: 60_000 }
+
 export const nodeId = (n: number): NodeId =>
   NodeId.parse(toBase32(new Uint8Array(16).fill(n & 255).fill(n >> 8, 8)))
-
-/** A peer that has an agent. */
-export type AgentPeer = MeshPeer & { readonly seal: SealingKey }
 
 /** What one node keeps of itself, as text that can be handed to another process. */
 export interface NodeSeed {
@@ -107,7 +107,7 @@ export async function testNode(options: TestNodeOptions) {
     sendAck: (ack) => void acks.push(ack),
     ...options.change,
   })
-  return { engine, entry, calls, sent, acks, saved, warnings, iface }
+  return { engine, entry, seed, calls, sent, acks, saved, warnings, iface }
 }
 
 export type TestNode = Awaited<ReturnType<typeof testNode>>
@@ -115,7 +115,7 @@ export type TestNode = Awaited<ReturnType<typeof testNode>>
 /** The gateway's part: each node is told of all others, and signals go where they are addressed. */
 export function connect(nodes: readonly TestNode[], seq = 1): void {
   for (const node of nodes) {
-    node.engine.onConnected()
+    node.engine.onConnected(SETTINGS)
     const put = nodes.filter((other) => other !== node).map(({ entry }) => entry)
     node.engine.applyChanges({ epoch: 'test', to: seq, put })
   }

@@ -12,6 +12,7 @@ import { Ipv4, type WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { canMakeNamespaces, type Host, Lan, processesIn, uniqueInterface } from '../support/netns.ts'
+import { startPing } from '../support/ping.ts'
 import type { AgentProcessInput } from './agent-process.ts'
 import {
   carrySignals,
@@ -79,7 +80,7 @@ describe.skipIf(!canMakeNamespaces)('real WireGuard (needs root and /dev/net/tun
       await carrySignals(among)
       for (const { engine } of among) {
         const { peers } = await engine.status()
-        expect(peers.filter(({ path }) => path === 'direct')).toHaveLength(among.length - 1)
+        expect(peers.filter(({ path }) => path === 'lan')).toHaveLength(among.length - 1)
       }
     }, soon)
   }
@@ -98,7 +99,7 @@ describe.skipIf(!canMakeNamespaces)('real WireGuard (needs root and /dev/net/tun
     expect(status.peers[0]).toMatchObject({
       name: 'node-2',
       endpoint: `${b.host.address}:51820`,
-      path: 'direct',
+      path: 'lan',
     })
     expect(status.peers[0]?.rxBytes).toBeGreaterThan(0)
     expect(Date.now() - Date.parse(status.peers[0]?.lastHandshake ?? '')).toBeLessThan(30_000)
@@ -342,30 +343,6 @@ const ping = (from: Host, address: string): Promise<boolean> =>
     () => true,
     () => false,
   )
-
-/** Twenty a second until it is stopped. */
-function startPing(from: Host, address: string) {
-  const process = from.spawn('ping', ['-i', '0.05', address], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let output = ''
-  process.stdout?.on('data', (chunk: Buffer) => {
-    output += chunk.toString()
-  })
-  const answered = () => [...output.matchAll(/icmp_seq=(\d+) /g)].map(([, sequence]) => Number(sequence))
-  const count = () => answered().length
-  return {
-    /** Waits for so many more. */
-    replies: (more: number) => {
-      const wanted = count() + more
-      return vi.waitFor(() => expect(count()).toBeGreaterThanOrEqual(wanted), soon)
-    },
-    lost: async (): Promise<number> => {
-      process.kill('SIGINT')
-      await once(process, 'close')
-      // By number, because the last one sent may still be on its way.
-      return Math.max(...answered()) - new Set(answered()).size
-    },
-  }
-}
 
 const peers = async ({ host, iface }: Machine): Promise<string[]> =>
   (await host.exec('wg', 'show', iface, 'peers')).trim().split('\n')

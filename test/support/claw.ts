@@ -13,7 +13,7 @@ import { readRunFile } from '../../cli/run-file.ts'
 import { endProcess } from '../../cli/up/processes.ts'
 import type { Ready } from '../../cli/up/up.ts'
 
-const CLAW = join(import.meta.dirname, '../../cli/main.ts')
+const CLAW = join(import.meta.dirname, '../../bin/claw.js')
 /** What claw keeps for its person, who is not the one that runs the tests. */
 const OWN_DIRECTORY = mkdtempSync(join(tmpdir(), 'claw-own-'))
 process.once('exit', () => rmSync(OWN_DIRECTORY, { recursive: true, force: true }))

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { onTestFinished } from 'vitest'
 
-const ENTRY = join(import.meta.dirname, '../../agent/main.ts')
+const ENTRY = join(import.meta.dirname, '../../bin/clawnode.js')
 
 export interface Ended {
   readonly code: number | null

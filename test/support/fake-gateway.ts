@@ -85,6 +85,7 @@ export class FakeGateway {
   readonly #sealing = new Map<string, SealingKey>()
   readonly #sessions: FakeSession[] = []
   readonly #lookers = new Set<() => void>()
+  #port = 0
   #wanted: ((session: FakeSession) => void)[] = []
 
   private constructor({ ca, cert, key }: Credentials, signer: GatewaySigner) {
@@ -99,6 +100,7 @@ export class FakeGateway {
     const gateway = new FakeGateway(credentials, await createSigner())
     gateway.#server.listen(port, host)
     await once(gateway.#server, 'listening')
+    gateway.#port = (gateway.#server.address() as AddressInfo).port
     return gateway
   }
 
@@ -106,8 +108,9 @@ export class FakeGateway {
     return `https://127.0.0.1:${this.port}`
   }
 
+  /** Also when it is closed: a request may still be on its way then. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#port
   }
 
   /** A join token as `claw token create` makes it. */

@@ -24,6 +24,7 @@ export const uniqueInterface = (): string => `wg${unique().replace('-', 'x')}`
 
 export class Host {
   readonly namespace: string
+  /** Where it was put first. */
   readonly address: string
 
   constructor(namespace: string, address: string) {
@@ -61,16 +62,52 @@ export class Host {
   }
 }
 
-export class Lan {
-  readonly #switch = `claw-lan-${unique()}`
-  readonly #namespaces: string[] = []
+/** What one test makes, and takes away again also when it fails. */
+export class Namespaces {
+  readonly #names: string[] = []
   readonly #onExit = () => this.destroy()
-  #hosts = 0
 
   constructor() {
     process.on('exit', this.#onExit)
+  }
+
+  /** @returns its name, which no other test has. */
+  add(prefix: string): string {
+    const name = `${prefix}-${unique()}`
+    ip('netns', 'add', name)
+    this.#names.push(name)
+    ip('-n', name, 'link', 'set', 'lo', 'up')
+    return name
+  }
+
+  /** A machine with files of its own in /etc. */
+  addHost(address: string): Host {
+    const host = new Host(this.add('claw-host'), address)
+    mkdirSync(etcOf(host.namespace), { recursive: true })
+    host.writeEtc('hosts', HOSTS)
+    host.writeEtc('resolv.conf', '')
+    return host
+  }
+
+  /** Ends what still runs in the namespaces, and removes them. */
+  destroy(): void {
+    process.off('exit', this.#onExit)
+    for (const name of this.#names.splice(0)) {
+      for (const pid of processesIn(name)) attempt(() => process.kill(pid))
+      attempt(() => ip('netns', 'delete', name))
+      rmSync(etcOf(name), { recursive: true, force: true })
+    }
+  }
+}
+
+export class Lan {
+  readonly #namespaces = new Namespaces()
+  readonly #switch: string
+  #hosts = 0
+
+  constructor() {
     try {
-      this.#addNamespace(this.#switch)
+      this.#switch = this.#namespaces.add('claw-lan')
       ip('-n', this.#switch, 'link', 'add', 'br0', 'type', 'bridge')
       ip('-n', this.#switch, 'link', 'set', 'br0', 'up')
     } catch (error) {
@@ -81,36 +118,23 @@ export class Lan {
 
   addHost(): Host {
     const number = ++this.#hosts
-    const namespace = `claw-host-${unique()}`
-    const address = `198.18.0.${number}`
-    const port = `port${number}`
-    this.#addNamespace(namespace)
-    ip('link', 'add', port, 'netns', this.#switch, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
-    ip('-n', this.#switch, 'link', 'set', port, 'master', 'br0', 'up')
-    ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', 'eth0')
-    ip('-n', namespace, 'link', 'set', 'eth0', 'up')
-    mkdirSync(etcOf(namespace), { recursive: true })
-    const host = new Host(namespace, address)
-    host.writeEtc('hosts', HOSTS)
-    host.writeEtc('resolv.conf', '')
+    const host = this.#namespaces.addHost(`198.18.0.${number}`)
+    plug(host.namespace, 'eth0', this.#switch, `port${number}`)
+    ip('-n', this.#switch, 'link', 'set', `port${number}`, 'master', 'br0')
+    ip('-n', host.namespace, 'address', 'add', `${host.address}/24`, 'dev', 'eth0')
     return host
   }
 
-  /** Ends what still runs in the namespaces, and removes them. */
   destroy(): void {
-    process.off('exit', this.#onExit)
-    for (const namespace of this.#namespaces.splice(0)) {
-      for (const pid of processesIn(namespace)) attempt(() => process.kill(pid))
-      attempt(() => ip('netns', 'delete', namespace))
-      rmSync(etcOf(namespace), { recursive: true, force: true })
-    }
+    this.#namespaces.destroy()
   }
+}
 
-  #addNamespace(name: string): void {
-    ip('netns', 'add', name)
-    this.#namespaces.push(name)
-    ip('-n', name, 'link', 'set', 'lo', 'up')
-  }
+/** A cable between two machines, with both ends up. */
+export function plug(a: string, aName: string, b: string, bName: string): void {
+  ip('link', 'add', bName, 'netns', b, 'type', 'veth', 'peer', 'name', aName, 'netns', a)
+  ip('-n', a, 'link', 'set', aName, 'up')
+  ip('-n', b, 'link', 'set', bName, 'up')
 }
 
 const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n'
@@ -121,7 +145,7 @@ export function processesIn(namespace: string): number[] {
   return pids.split('\n').filter(Boolean).map(Number)
 }
 
-const ip = (...args: readonly string[]): string =>
+export const ip = (...args: readonly string[]): string =>
   execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' })
 
 function attempt<T>(action: () => T): T | undefined {

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 
-const CLAW = join(import.meta.dirname, '../../cli/main.ts')
+const CLAW = join(import.meta.dirname, '../../bin/claw.js')
 
 export const hasTerminal = spawnSync('script', ['--version']).status === 0
 

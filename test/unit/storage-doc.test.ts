@@ -10,7 +10,7 @@ const STORAGE = 'docs/storage.md'
 const OBJECTS: Readonly<Record<string, readonly string[]>> = {
   Fleet: ['durable-objects/fleet-schema.ts'],
   SessionShard: ['durable-objects/replay-cache.ts', 'durable-objects/sessions.ts'],
-  AuditLog: ['durable-objects/audit-schema.ts'],
+  AuditLog: ['durable-objects/audit-schema.ts', 'durable-objects/used-proofs.ts'],
   KeyRewrap: ['durable-objects/key-rewrap.ts'],
 }
 /** Creates the table of migrations itself, in every object. */

@@ -26,14 +26,16 @@ const requireProof = (use: ProofUse): MiddlewareHandler<GatewayEnv> =>
       USED_UP_AT_ONCE,
     )
     if (!authenticated.ok) limitRefusals(c)
-    const { node, jti } = orRefuse(authenticated)
+    const { node, proof } = orRefuse(authenticated)
     limitCredential(node.id)
     c.set('node', node)
-    c.set('proofId', jti)
+    c.set('proof', proof)
     c.set('body', body)
     await next()
   }
 
 export const requireNode = requireProof('once')
+/** For what appends before it does anything, by `provenStores`: that uses the proof up. */
+export const requireRecordedNode = requireProof('recorded')
 /** For what a node may read again and again: its proof costs no row. */
 export const requireReadingNode = requireProof('read')

@@ -5,7 +5,7 @@ import { type GatewayEnv, RefusedError } from '../context.ts'
 const TOO_OLD = new Set(['SSLv3', 'TLSv1', 'TLSv1.0', 'TLSv1.1'])
 
 export const tlsMinimum = createMiddleware<GatewayEnv>(async function tlsMinimum(c, next) {
-  const version = c.var.config.behindCloudflare ? c.req.raw.cf?.['tlsVersion'] : undefined
+  const version = c.get('config').behindCloudflare ? c.req.raw.cf?.['tlsVersion'] : undefined
   if (TOO_OLD.has(String(version))) throw new RefusedError('E_TLS_VERSION')
   await next()
 })

@@ -8,7 +8,8 @@ import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.t
 import { revokeLeaked } from '../leaked-credentials.ts'
 
 export const tlsOnly = createMiddleware<GatewayEnv>(async function tlsOnly(c, next) {
-  if (new URL(c.req.url).protocol !== 'https:') return refusePlaintext(c)
+  // The platform writes the scheme itself, in small letters.
+  if (!c.req.url.startsWith('https:')) return refusePlaintext(c)
   await next()
   // A 101 has immutable headers and no page to protect.
   if (c.res.status !== 101)

@@ -1,10 +1,10 @@
 /** /v1/mesh: how far the nodes are with the map, and what a node says of its mesh when somebody asks it. */
 import { Hono } from 'hono'
 import type { NodeRecord } from '../../durable-objects/fleet.ts'
+import type { MapLag } from '../../durable-objects/mesh-log.ts'
 import type { Presence } from '../../durable-objects/sessions.ts'
 import type { MeshQuestion } from '../../protocol/frames.ts'
 import type { NodeName } from '../../protocol/ids.ts'
-import type { MeshPosition } from '../../protocol/mesh.ts'
 import {
   type MeshAnswerReply,
   MeshPingBody,
@@ -25,10 +25,13 @@ export const meshStatusRoutes = new Hono<GatewayEnv>()
     const nodes = await callFleet(c, (fleet) => fleet.list(page.after, page.limit))
     const inMesh = nodes.filter(({ mesh }) => mesh)
     const presence = await presenceOf(c, inMesh)
-    const places = [...new Set([...presence.values()].flatMap(({ ack }) => (ack ? [ack.seq] : [])))]
-    const { head, owedSince } = await callFleet(c, (fleet) => fleet.meshLag(places))
-    const since = new Map(places.map((seq, index) => [seq, owedSince[index] ?? null]))
-    const items = inMesh.map((node) => itemOf(node, presence.get(node.id), head, since))
+    const told = [...presence.values()].flatMap(({ node, ack, audience = 0 }) =>
+      ack === undefined ? [] : [{ node, audience, seq: ack.seq }],
+    )
+    const places = told.map(({ audience, seq }) => ({ audience, seq }))
+    const { head, lags } = await callFleet(c, (fleet) => fleet.meshLag(places))
+    const lagOf = new Map(told.map(({ node }, index) => [node, lags[index]]))
+    const items = inMesh.map((node) => itemOf(node, presence.get(node.id), head.epoch, lagOf.get(node.id)))
     return c.json({ head, items, ...nextCursor(nodes, page, nodes.at(-1)?.name) })
   })
   .post('/report', requireRole('operator'), async (c) => {
@@ -64,8 +67,8 @@ async function ask(c: GatewayContext, node: NodeRecord, question: MeshQuestion):
 function itemOf(
   { id, name, quarantine }: NodeRecord,
   presence: Presence | undefined,
-  head: MeshPosition,
-  since: ReadonlyMap<number, number | null>,
+  epoch: string,
+  lag: MapLag | undefined,
 ): MeshStatusItem {
   const { status = 'offline', ack, telemetry } = presence ?? {}
   const { peers = null, reachable = null, summary } = telemetry?.mesh ?? {}
@@ -74,7 +77,7 @@ function itemOf(
     name,
     status: quarantine === undefined ? status : 'quarantined',
     at: ack === undefined ? null : { epoch: ack.epoch, seq: ack.seq },
-    behind: ack?.epoch === head.epoch ? behind(head.seq - ack.seq, since.get(ack.seq)) : null,
+    behind: ack?.epoch === epoch && lag !== undefined ? behind(lag) : null,
     hash: ack?.verdict ?? 'unknown',
     peers,
     reachable,
@@ -82,8 +85,7 @@ function itemOf(
   }
 }
 
-/** The node may be ahead of what the head was a moment ago. */
-const behind = (entries: number, since: number | null | undefined) => ({
-  entries: Math.max(0, entries),
-  since: entries > 0 && since ? new Date(since).toISOString() : null,
+const behind = ({ entries, since }: MapLag): MeshStatusItem['behind'] => ({
+  entries,
+  since: since === null ? null : new Date(since).toISOString(),
 })

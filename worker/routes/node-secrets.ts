@@ -9,14 +9,16 @@ import type { Found } from '../../secrets/rows.ts'
 import { beyondOverlap } from '../../secrets/state.ts'
 import { parseJson } from '../body.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
-import { requireNode } from '../middleware/require-node.ts'
-import { knownSecrets, requestStores } from '../secret-stores.ts'
+import { requireRecordedNode } from '../middleware/require-node.ts'
+import { signedReply } from '../middleware/signed-answer.ts'
+import { knownSecrets, provenStores } from '../secret-stores.ts'
 
-export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireNode, async (c) => {
-  const { secrets, workload } = parseJson(c.var.body, NodeSecretsBody)
-  const { node, proofId: request } = c.var
-  const stores = requestStores(c)
-  const actor = { actor: `node:${node.id}`, requestId: c.var.requestId }
+export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireRecordedNode, async (c) => {
+  // One look: `c.var` is put together anew each time.
+  const { node, proof, body, requestId } = c.var
+  const { secrets, workload } = parseJson(body, NodeSecretsBody)
+  const stores = provenStores(c)
+  const actor = { actor: `node:${node.id}`, requestId }
   const judge = judgeNode({ id: node.id, tags: node.tags, workload }, stores.now())
   const purpose = workload === undefined ? undefined : `for workload ${workload}`
   const readable = orRefuse(await readSecrets(stores, knownSecrets(c.env), actor, secrets, judge, purpose))
@@ -31,11 +33,11 @@ export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireNode, as
       name,
       version,
       class: secretClass,
-      sealed: await sealDelivery(node.seal, value, { fleet: node.fleet, name, version, request }),
+      sealed: await sealDelivery(node.seal, value, { fleet: node.fleet, name, version, request: proof.jti }),
     })
   }
   const reply: NodeSecretsReply = { fleet: node.fleet, items }
-  return c.json(reply)
+  return signedReply(c, reply)
 })
 
 export const judgeNode =

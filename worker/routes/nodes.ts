@@ -2,8 +2,9 @@
 import { Hono } from 'hono'
 import type { NodeRecord } from '../../durable-objects/fleet.ts'
 import type { Presence } from '../../durable-objects/sessions.ts'
-import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
+import { NodeIpBody, type NodeItem, QuarantineBody } from '../../protocol/http.ts'
 import { NodeName } from '../../protocol/ids.ts'
+import { RouteChange, routeFacts } from '../../protocol/node-routes.ts'
 import { NodePatchBody, tagFacts } from '../../protocol/node-tags.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
@@ -49,6 +50,40 @@ export const nodeRoutes = new Hono<GatewayEnv>()
       throw new RefusedError('E_NODE_NOT_FOUND')
     }
     return c.body(null, 204)
+  })
+
+  .get('/:name/routes', async (c) => {
+    const node = await findNode(c)
+    return c.json(await callFleet(c, (fleet) => fleet.routes(node.id)))
+  })
+  .patch('/:name/routes', requireRole('admin'), async (c) => {
+    const node = await findNode(c)
+    const change = await readJson(c, RouteChange)
+    const entry = {
+      actor: c.var.actor,
+      action: 'node.routes',
+      target: `node:${node.id}`,
+      detail: routeFacts(change),
+    }
+    await audit(c, entry)
+    const routes = await callFleet(c, (fleet) => fleet.changeRoutes(node.id, change))
+    if (!routes.ok) await audit(c, { ...entry, outcome: 'failed', reason: routes.error.code })
+    return c.json(orRefuse(routes))
+  })
+  .put('/:name/ip', requireRole('admin'), async (c) => {
+    const node = await findNode(c)
+    const { ip4 } = await readJson(c, NodeIpBody)
+    const entry = {
+      actor: c.var.actor,
+      action: 'node.address',
+      target: `node:${node.id}`,
+      detail: { from: node.ipv4, to: ip4 },
+    }
+    await audit(c, entry)
+    const given = await callFleet(c, (fleet) => fleet.setAddress(node.id, ip4))
+    if (!given.ok) await audit(c, { ...entry, outcome: 'failed', reason: given.error.code })
+    const [item] = await withPresence(c, [{ ...node, ipv4: orRefuse(given) }])
+    return c.json(item)
   })
 
   .post('/:name/quarantine', requireRole('operator'), async (c) => {

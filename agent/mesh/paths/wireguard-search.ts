@@ -1,15 +1,15 @@
 /**
- * The search for a path to one peer: each candidate in turn until one gives a handshake. What WireGuard itself learns is left alone
- * unless it is time for the next candidate.
+ * The search for a path to one peer by WireGuard's own means, where no probe can do it: each candidate in turn is its endpoint until one
+ * gives a handshake. What WireGuard itself learns is left alone unless it is time for the next candidate.
  */
-import type { Endpoint } from '../../protocol/ids.ts'
+import type { Endpoint } from '../../../protocol/ids.ts'
 
 /** WireGuard repeats an unanswered handshake after 5 s and up to a third more, so every candidate gets at least one. */
 const TRY_MS = 5_500
 /** Between two rounds. A peer that is off must not cost an attempt every few seconds for ever. */
 const PAUSE_MS = 30_000
 
-export class PathSearch {
+export class WireGuardSearch {
   #candidates: readonly Endpoint[] = []
   #tried = 0
   #triedAt: number | undefined
