@@ -24,6 +24,7 @@ export default defineConfig({
                 GATEWAY_ORIGINS: 'https://gateway.test https://also.gateway.test',
                 SESSION_SHARDS: '4',
                 STUN_SERVERS: 'stun.test:3478 [2001:db8::1]:3478',
+                RELAYS: 'self wss://relay.test:8444',
                 MASTER_KEYRING: JSON.stringify({
                   active: 2,
                   keys: { 1: randomBytes(32).toString('base64'), 2: randomBytes(32).toString('base64') },

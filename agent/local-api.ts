@@ -1,5 +1,5 @@
 /**
- * The running agent's socket in the state directory, for `clawnode status` and `clawnode rotate-identity` and for jobs that want to hear of
+ * The running agent's socket in the state directory, for `clawnode status`, `rotate-identity` and `rotate-wireguard` and for jobs that want to hear of
  * changed secrets, and the lock that keeps a second agent from running on the same directory.
  */
 import { chmodSync, rmSync } from 'node:fs'
@@ -16,6 +16,7 @@ import { NOTICES_PATH, type SecretNotice } from './secrets/secret-notices.ts'
 interface Agent {
   status(): Promise<AgentStatus>
   rotateIdentity(): Promise<void>
+  rotateWireguard(): Promise<void>
   watchSecrets(names: readonly SecretName[], tell: (notice: SecretNotice) => void): () => void
 }
 
@@ -63,6 +64,7 @@ function routes(agent: Promise<Agent>): RequestListener {
   const actions: Readonly<Record<string, () => Promise<unknown>>> = {
     'GET /status': async () => (await agent).status(),
     'POST /rotate-identity': async () => (await agent).rotateIdentity(),
+    'POST /rotate-wireguard': async () => (await agent).rotateWireguard(),
   }
   return (request, response) => {
     const target = request.url ?? '/'

@@ -112,6 +112,12 @@ export async function tellAgentToRotate(directory: string): Promise<boolean> {
   return done !== undefined
 }
 
+/** Likewise. Peers that do not answer are waited for a minute. */
+export async function tellAgentToRotateWireguard(directory: string): Promise<boolean> {
+  const done = await call(directory, 'POST', '/rotate-wireguard', z.object({}), 2 * ROTATION_TIMEOUT_MS)
+  return done !== undefined
+}
+
 function call<T>(
   directory: string,
   method: string,

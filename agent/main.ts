@@ -5,6 +5,7 @@ import { execCommand } from './commands/exec.ts'
 import { joinCommand } from './commands/join.ts'
 import { renderCommand } from './commands/render.ts'
 import { rotateIdentityCommand } from './commands/rotate-identity.ts'
+import { rotateWireguardCommand } from './commands/rotate-wireguard.ts'
 import { runCommand } from './commands/run.ts'
 import { secretCommands } from './commands/secret.ts'
 import { statusCommand } from './commands/status.ts'
@@ -23,6 +24,7 @@ await runMain(
       secretCommands,
       renderCommand,
       rotateIdentityCommand,
+      rotateWireguardCommand,
       checkConfigCommand,
       versionCommand,
     ],

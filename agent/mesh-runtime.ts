@@ -11,7 +11,10 @@ import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
 import type { MeshSettings } from './mesh/engine-options.ts'
+import type { HandoverEnd } from './mesh/key-handover.ts'
 import type { MapAck } from './mesh/map-acks.ts'
+import type { MapLease } from './mesh/map-lease.ts'
+import type { RelayClient } from './mesh/relay/relay-client.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
 import { TokenBucket } from './session/token-bucket.ts'
@@ -27,6 +30,8 @@ type Engine = Pick<
   | 'onConnected'
   | 'onDisconnected'
   | 'answer'
+  | 'handOver'
+  | 'leaseChanged'
   | 'status'
   | 'stop'
 >
@@ -40,6 +45,9 @@ const DONE = { held: 'taken away', rising: 'brought back' } as const
 interface Options {
   readonly clock: Clock
   readonly log: Log
+  /** Undefined if this node uses none. */
+  readonly relay?: Pick<RelayClient, 'use' | 'stop'> | undefined
+  readonly lease: Pick<MapLease, 'start' | 'stop' | 'grant' | 'heard'>
   /** Is given where what the engine says goes. An engine that was stopped is followed by another. */
   readonly createEngine: (
     sendSignals: (signals: OutgoingSignal[]) => void,
@@ -82,6 +90,9 @@ export class MeshRuntime {
 
   /** Before there is a session: peers are called by what the cache says. @throws UserError if there can be no interface here. */
   async start(): Promise<void> {
+    this.#options.lease.start(() => {
+      if (this.#state === 'up') this.#engine.leaseChanged()
+    })
     await this.#engine.start()
   }
 
@@ -91,17 +102,29 @@ export class MeshRuntime {
   }
 
   connected(send: Send, settings: MeshSettings): void {
+    this.#options.lease.grant(settings.leaseMs)
     this.#send = send
     this.#settings = settings
+    this.#options.relay?.use(settings.relays)
     this.#resyncing = false
     if (this.#state === 'up') this.#engine.onConnected(settings)
     else if (this.#state === 'held') this.#become('rising', () => this.#raise())
+  }
+
+  /** The gateway was heard, in a session that is up. */
+  heard(): void {
+    this.#options.lease.heard()
   }
 
   disconnected(): void {
     this.#send = undefined
     this.#outbox.stop()
     this.#engine.onDisconnected()
+  }
+
+  /** See MeshEngine.handOver. */
+  async handOver(...handover: Parameters<Engine['handOver']>): Promise<HandoverEnd> {
+    return this.#state === 'up' ? this.#engine.handOver(...handover) : 'no gateway'
   }
 
   receive(frame: MeshFrame): void {
@@ -120,6 +143,7 @@ export class MeshRuntime {
   hold(): void {
     if (this.#state === 'held') return
     this.disconnected()
+    this.#options.relay?.use([])
     this.#become('held', () => this.#engine.stop({ keepInterface: false }))
   }
 
@@ -128,7 +152,9 @@ export class MeshRuntime {
     this.#state = 'held'
     this.disconnected()
     this.#retry?.cancel()
+    this.#options.lease.stop()
     await this.#turn
+    await this.#options.relay?.stop()
     await this.#engine.stop({ keepInterface: false })
   }
 

@@ -5,7 +5,12 @@ import { utf8 } from '../crypto/bytes.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
-import { IdentityRotateReply } from '../protocol/http.ts'
+import {
+  IdentityRotateReply,
+  RelayGrantReply,
+  type WireguardKeyBody,
+  WireguardKeyReply,
+} from '../protocol/http.ts'
 import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
 import type { WorkloadName } from '../protocol/secret-policy.ts'
@@ -47,7 +52,9 @@ interface PostOptions {
 
 const NOTHING = new Uint8Array()
 const SECRETS_PATH = '/v1/node/secrets'
+const RELAY_GRANT_PATH = '/v1/node/relay-grant'
 const IDENTITY_PATH = '/v1/node/identity'
+const WIREGUARD_PATH = '/v1/node/wireguard-key'
 
 export class NodeClient {
   readonly #options: Options
@@ -95,6 +102,14 @@ export class NodeClient {
     return this.#prove(this.#options.keys.identity, 'GET', path, NOTHING, this.#options.clock.now())
   }
 
+  /** What this node is allowed at that relay, with those of the peers that it may talk to. */
+  async relayGrant(relay: string, peers: readonly NodeId[]): Promise<RelayGrantReply> {
+    const { answer } = await sendSigned(this.#options.clock, (now) =>
+      this.#post(RELAY_GRANT_PATH, { relay, peers }, now),
+    )
+    return parseAnswer(RelayGrantReply, answer)
+  }
+
   /** Asks the gateway to know this node by its next key. @param signer whose proof it shall be: the key in force, or the next one itself. */
   async rotateIdentity(next: Identity, signer: Identity): Promise<void> {
     const { clock, connection, node } = this.#options
@@ -103,7 +118,14 @@ export class NodeClient {
       return this.#post(IDENTITY_PATH, { request }, now, { signer })
     })
     const { identity } = parseAnswer(IdentityRotateReply, answer)
-    if (identity !== next.publicKey) throw otherKey()
+    if (identity !== next.publicKey) throw otherKey('identity')
+  }
+
+  /** Tells the gateway of this node's next WireGuard key, or that the node uses it. */
+  async tellWireguardKey(told: WireguardKeyBody): Promise<void> {
+    const { answer } = await sendSigned(this.#options.clock, (now) => this.#post(WIREGUARD_PATH, told, now))
+    const { wireguard, next } = parseAnswer(WireguardKeyReply, answer)
+    if ((told.step === 'announce' ? next : wireguard) !== told.key) throw otherKey('WireGuard')
   }
 
   async #post(
@@ -142,10 +164,10 @@ export class NodeClient {
   }
 }
 
-const otherKey = (): UserError =>
+const otherKey = (kind: string): UserError =>
   new UserError({
     code: 'E_GATEWAY_ANSWER',
-    message: 'the gateway answered with another identity key than the one it was given',
+    message: `the gateway answered with another ${kind} key than the one it was given`,
     exitCode: EXIT.failure,
   })
 

@@ -2,26 +2,39 @@
  * The node's three private keys, each in a file of its own (M-2): Ed25519 seed, WireGuard key, sealing key. They are saved before the
  * node enrols, so that a retry after a lost answer presents the same keys and can only be the same node.
  */
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { base64ToBase64Url, fromBase64Url } from '../crypto/bytes.ts'
 import { importSealingKey } from '../crypto/hpke.ts'
 import { Identity } from '../crypto/identity.ts'
 import { SecretBytes } from '../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
-import { createPrivateFile, movePrivateFile, readPrivateFile } from '../host/private-file.ts'
+import {
+  createPrivateFile,
+  movePrivateFile,
+  readPrivateFile,
+  writePrivateFile,
+} from '../host/private-file.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
 import { SealingKey, WireGuardKey } from '../protocol/ids.ts'
 
 const KEY_BYTES = 32
 const IDENTITY = 'identity.key'
 const NEXT = 'identity.next.key'
-export const KEY_FILES: readonly string[] = [IDENTITY, NEXT, 'wireguard.key', 'sealing.key']
+const WIREGUARD = 'wireguard.key'
+const NEXT_WIREGUARD = 'wireguard.next.key'
+export const KEY_FILES: readonly string[] = [IDENTITY, NEXT, WIREGUARD, NEXT_WIREGUARD, 'sealing.key']
+
+export interface WireguardKeyPair {
+  readonly privateKey: SecretBytes
+  readonly publicKey: WireGuardKey
+}
 
 export interface NodeKeys {
   /** Replaced when it is rotated. */
   identity: Identity
-  readonly wireguard: { readonly privateKey: SecretBytes; readonly publicKey: WireGuardKey }
+  /** Replaced when it is rotated. */
+  wireguard: WireguardKeyPair
   readonly sealing: {
     readonly privateKey: Awaited<ReturnType<typeof importSealingKey>>
     readonly publicKey: SealingKey
@@ -62,13 +75,41 @@ export function promoteNextIdentity(directory: string): void {
 
 export const discardNextIdentity = (directory: string): void => rmSync(join(directory, NEXT), { force: true })
 
+/** Whether there is a WireGuard key that is to follow, or that follows already and the gateway may not know. */
+export const hasNextWireguard = (directory: string): boolean => existsSync(join(directory, NEXT_WIREGUARD))
+
+/** Makes that key, or finds the one that was made before. */
+export async function keepNextWireguard(directory: string): Promise<WireguardKeyPair> {
+  const path = join(directory, NEXT_WIREGUARD)
+  return wireguardPair(readKey(path) ?? createKey(path, generateX25519()) ?? readKey(path) ?? missing(path))
+}
+
+/** The next key is the one in force from now on, also after a crash; the old one is gone. The next one's file tells that nobody was told yet. */
+export function putNextWireguardInForce(directory: string): void {
+  const content = readPrivateFile(join(directory, NEXT_WIREGUARD))
+  if (content === undefined) missing(join(directory, NEXT_WIREGUARD))
+  writePrivateFile(join(directory, WIREGUARD), content)
+  content.fill(0)
+}
+
+export const discardNextWireguard = (directory: string): void =>
+  rmSync(join(directory, NEXT_WIREGUARD), { force: true })
+
+/** When the key in force was made, in Unix ms. */
+export const wireguardKeyMadeAt = (directory: string): number => statSync(join(directory, WIREGUARD)).mtimeMs
+
+const wireguardPair = async (privateKey: SecretBytes): Promise<WireguardKeyPair> => ({
+  privateKey,
+  publicKey: WireGuardKey.parse(await x25519PublicKey(privateKey)),
+})
+
 async function assemble(load: (name: string, generate: () => SecretBytes) => SecretBytes): Promise<NodeKeys> {
   using seed = load(IDENTITY, Identity.generateSeed)
-  const wireguard = load('wireguard.key', generateX25519)
+  const wireguard = load(WIREGUARD, generateX25519)
   using sealing = load('sealing.key', generateX25519)
   return {
     identity: await Identity.fromSeed(seed),
-    wireguard: { privateKey: wireguard, publicKey: WireGuardKey.parse(await x25519PublicKey(wireguard)) },
+    wireguard: await wireguardPair(wireguard),
     sealing: {
       privateKey: await importSealingKey(sealing),
       publicKey: SealingKey.parse(await x25519PublicKey(sealing)),

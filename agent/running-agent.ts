@@ -18,6 +18,7 @@ import { SessionSupervisor } from './session/supervisor.ts'
 import { HostTelemetry } from './telemetry/host.ts'
 import { TelemetryReporter } from './telemetry/reporter.ts'
 import { AGENT_VERSION } from './version.ts'
+import { WireguardRotation } from './wireguard-rotation.ts'
 
 interface Options {
   readonly node: JoinedNode
@@ -25,7 +26,7 @@ interface Options {
   readonly log: Log
   /** Undefined with `--no-mesh`. */
   readonly mesh: MeshRuntime | undefined
-  readonly config: Pick<NodeConfig, 'interface' | 'routes'>
+  readonly config: Pick<NodeConfig, 'interface' | 'routes' | 'wireguardRotationMs'>
 }
 
 export class RunningAgent {
@@ -34,6 +35,7 @@ export class RunningAgent {
   readonly #reporter: TelemetryReporter
   readonly #secretWatchers = new SecretWatchers()
   readonly #witness: AuditWitness
+  readonly #wireguard: WireguardRotation
   #rotation: Promise<void> | undefined
 
   constructor(options: Options) {
@@ -54,6 +56,13 @@ export class RunningAgent {
       clock,
       log,
     })
+    this.#wireguard = new WireguardRotation({
+      node,
+      mesh,
+      clock,
+      log,
+      everyMs: options.config.wireguardRotationMs,
+    })
     this.#supervisor = new SessionSupervisor({
       clock,
       log,
@@ -72,11 +81,14 @@ export class RunningAgent {
         void this.#takeAddress(ip4, ip4Range, settings)
         this.#secretWatchers.checkAll()
         this.#witness.connected()
+        this.#wireguard.connected()
       },
+      onPong: () => mesh?.heard(),
       onFrame: (frame) => this.#receive(frame),
       onLost: () => {
         this.#reporter.stop()
         this.#witness.disconnected()
+        this.#wireguard.disconnected()
         mesh?.disconnected()
       },
       onQuarantined: () => {
@@ -109,6 +121,10 @@ export class RunningAgent {
     return this.#rotation
   }
 
+  rotateWireguard(): Promise<void> {
+    return this.#wireguard.rotate()
+  }
+
   async status(): Promise<AgentStatus> {
     const { node, mesh } = this.#options
     const { session, since, problem } = this.#supervisor.status
@@ -134,6 +150,9 @@ export class RunningAgent {
         break
       case 'rotate_identity':
         this.rotateIdentity().catch((error: unknown) => this.#rotationFailed(error))
+        break
+      case 'rotate_wireguard':
+        this.rotateWireguard().catch((error: unknown) => this.#wireguard.report(error))
         break
       case 'secret_changed':
         // Before anybody fetches it anew, and keeps it.

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
 import { parseJson } from '../protocol/json.ts'
+import { systemBootClock } from './boot-clock.ts'
 import type { Clock } from './clock.ts'
 import type { NodeConfig } from './config/node-config.ts'
 import { MeshNames } from './dns/mesh-names.ts'
@@ -15,9 +16,13 @@ import type { MeshEngineOptions } from './mesh/engine-options.ts'
 import { systemCommands } from './mesh/exec.ts'
 import type { ForwardingNote } from './mesh/forwarding.ts'
 import { bootId } from './mesh/interface-record.ts'
+import { MapLease } from './mesh/map-lease.ts'
 import { openMtuProbe } from './mesh/mtu-probe.ts'
 import { systemAddresses } from './mesh/paths/network-watch.ts'
 import { SharedPort } from './mesh/paths/shared-port.ts'
+import { removeLeftRules } from './mesh/relay/loopback.ts'
+import { createNodeRelay } from './mesh/relay/node-relay.ts'
+import type { RelayPaths } from './mesh/relay-paths.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 
 interface Options {
@@ -34,16 +39,23 @@ interface Options {
     | 'names'
     | 'routes'
     | 'routesMasquerade'
+    | 'psk'
   >
 }
 
 /** @throws UserError if there can be no interface here. */
 export async function startMesh(options: Options): Promise<MeshRuntime> {
-  const { clock, log } = options
+  const { node, clock, log, config } = options
+  const { interface: iface, listenPort } = config
+  const relay = createNodeRelay({ node, clock, log, commands: systemCommands, iface, listenPort })
+  await removeLeftRules(systemCommands, iface)
+  const lease = createLease(options)
   const runtime = new MeshRuntime({
     clock,
     log,
-    createEngine: (sendSignals, sendAck) => createEngine(options, { sendSignals, sendAck }),
+    lease,
+    relay,
+    createEngine: (sendSignals, sendAck) => createEngine(options, { relay, lease }, { sendSignals, sendAck }),
   })
   await runtime.start()
   return runtime
@@ -51,6 +63,7 @@ export async function startMesh(options: Options): Promise<MeshRuntime> {
 
 function createEngine(
   { node, clock, log, config }: Options,
+  { relay, lease }: { readonly relay: RelayPaths; readonly lease: MapLease },
   outlets: Pick<MeshEngineOptions, 'sendSignals' | 'sendAck'>,
 ): MeshEngine {
   const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
@@ -58,17 +71,31 @@ function createEngine(
   const { id, fleet, ipv4, ipv4Range } = node.state.node
   const cache = join(directory, 'mesh.json')
   const commands = systemCommands
-  const { publicKey } = keys.wireguard
   return new MeshEngine({
     fleet: { id: fleet, ipv4Range },
-    self: { id, ipv4, wireguard: keys.wireguard, sealing: keys.sealing },
+    self: {
+      id,
+      ipv4,
+      get wireguard() {
+        return keys.wireguard
+      },
+      sealing: keys.sealing,
+    },
     iface,
     listenPort,
     publicEndpoint,
     stun,
     networkState: systemAddresses,
     openPort: () => SharedPort.open({ commands, iface, listenPort }),
-    backend: new SystemBackend({ commands, iface, publicKey, stateDirectory: directory, userspace }),
+    backend: new SystemBackend({
+      commands,
+      iface,
+      get publicKey() {
+        return keys.wireguard.publicKey
+      },
+      stateDirectory: directory,
+      userspace,
+    }),
     commands,
     openMtuProbe,
     routes: {
@@ -76,16 +103,33 @@ function createEngine(
       masquerade: config.routesMasquerade,
       note: fileNote(join(directory, `forwarding-${iface}.json`)),
     },
+    relay,
     names: createNames({ node, clock, log, config }),
     clock,
     log,
-    loadCache: () => {
-      const content = readPrivateFile(cache)
-      return content && Buffer.from(content).toString('utf8')
-    },
+    psk: config.psk,
+    lease,
+    loadCache: () => readText(cache),
     saveCache: (text) => writePrivateFile(cache, text),
     ...outlets,
   })
+}
+
+function createLease({ node, clock, log }: Options): MapLease {
+  const path = join(node.directory, 'mesh-lease.json')
+  const save = (text: string) => {
+    try {
+      writePrivateFile(path, text)
+    } catch (error) {
+      log.warn('the lease of the mesh map could not be noted', { problem: String(error) })
+    }
+  }
+  return new MapLease({ clock, bootClock: systemBootClock, load: () => readText(path), save })
+}
+
+function readText(path: string): string | undefined {
+  const content = readPrivateFile(path)
+  return content && Buffer.from(content).toString('utf8')
 }
 
 /** A restart of the machine undoes what was changed, and the note then says nothing of it. */

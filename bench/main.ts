@@ -1,8 +1,9 @@
-/** `npm run bench -- [fleet|mesh|secrets|audit] [--nodes N] [--mesh-nodes N] [--mesh-sizes N,N] [--idle SECONDS] [--entries N] [--json]` */
+/** `npm run bench -- [fleet|mesh|secrets|audit|relay] [--nodes N] [--mesh-nodes N] [--mesh-sizes N,N] [--idle SECONDS] [--entries N] [--json]` */
 import { parseArgs } from 'node:util'
 import { benchAudit } from './audit.ts'
 import { benchFleet } from './fleet.ts'
 import { benchMesh } from './mesh.ts'
+import { benchRelay } from './relay.ts'
 import { type Figure, printReport } from './report.ts'
 import { benchSecrets } from './secrets.ts'
 
@@ -47,6 +48,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   },
   mesh: { title: `the mesh, ${meshSizes.join(', ')} nodes`, run: () => benchMesh(meshSizes, log) },
   secrets: { title: `secrets, ${nodes} nodes`, run: () => benchSecrets(nodes, log) },
+  relay: {
+    title: 'WireGuard directly and by the relay, two machines as network namespaces',
+    run: () => benchRelay(log),
+  },
   audit: { title: `the audit trail, ${entries} entries`, run: () => benchAudit(entries, log) },
 }
 

@@ -148,6 +148,10 @@ export class AdminClient {
     return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-identity`, json({}))
   }
 
+  rotateNodeWireguard(name: string) {
+    return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-wireguard`, json({}))
+  }
+
   /** All pages; the head is that of the first. */
   async meshStatus(): Promise<Pick<MeshStatusList, 'head' | 'items'>> {
     let head: MeshStatusList['head'] | undefined

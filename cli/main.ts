@@ -7,6 +7,7 @@ import { gatewayKeyCommands } from './commands/gateway-key.ts'
 import { keyCommands } from './commands/key.ts'
 import { meshCommands } from './commands/mesh.ts'
 import { nodeCommands } from './commands/node.ts'
+import { relayCommand } from './commands/relay.ts'
 import { secretCommands } from './commands/secret.ts'
 import { tokenCommands } from './commands/token.ts'
 import { upCommand } from './commands/up.ts'
@@ -19,6 +20,7 @@ await runMain(
 output, everything else to standard error; -o json prints data for programs.`,
     commands: [
       upCommand,
+      relayCommand,
       tokenCommands,
       nodeCommands,
       meshCommands,

@@ -14,6 +14,8 @@ export const DOMAIN = {
   probe: 'claw-probe v1',
   /** Hash from which the mark is cut by which a probe's sender is known to its peers. */
   probeSender: 'claw-probe-sender v1',
+  /** HKDF salt of the pre-shared key of two nodes. */
+  psk: 'claw-psk v1',
   /** Gateway's signature over a session's transcript. */
   session: 'claw-session v1',
   /** Gateway's signature over an enrolment's answer. */
@@ -28,6 +30,8 @@ export const DOMAIN = {
   meshAnswer: 'claw-mesh-answer v1',
   /** Hash from which the id of a peer without an agent is cut. */
   externalPeer: 'claw-external-peer v1',
+  /** Gateway's signature over what it allows a node at a relay. */
+  relayGrant: 'claw-relay-grant v1',
   /** Gateway's signature over its next key. */
   successor: 'claw-successor v1',
 } as const

@@ -20,6 +20,8 @@ export interface SessionTranscript {
   readonly generation: number
   readonly protocol: number
   readonly time: number
+  /** How long the node may use the map after this gateway was last heard: whoever is in between must not give it longer. */
+  readonly leaseMs: number
 }
 
 export const sessionTranscript = (session: SessionTranscript): Uint8Array =>
@@ -31,6 +33,7 @@ export const sessionTranscript = (session: SessionTranscript): Uint8Array =>
     String(session.generation),
     String(session.protocol),
     String(session.time),
+    String(session.leaseMs),
   )
 
 /** An enrolment's answer without its signature, bound to the request (SHA-256 of the JWS, base64url) it answers. */

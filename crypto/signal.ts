@@ -3,13 +3,16 @@
  * cannot be sent on to a third node.
  */
 import * as z from 'zod'
-import { Endpoint, type FleetId, type NodeId, type SealingKey } from '../protocol/ids.ts'
+import { Endpoint, type FleetId, type NodeId, type SealingKey, WireGuardKey } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { fromBase64Url, fromUtf8, lengthPrefixed, toBase64Url, utf8 } from './bytes.ts'
 import { DOMAIN } from './domains.ts'
 import { hpkeOpen, hpkeSeal, type importSealingKey } from './hpke.ts'
 
 type PrivateKey = Awaited<ReturnType<typeof importSealingKey>>
+
+/** When it was said, in Unix ms: lets a late one be told from a new one of its kind. */
+const at = z.int()
 
 /** Eight addresses of its own and three seen from outside, all of them IPv6, are 900 of the bytes a signal may have. */
 export const MAX_OWN_ENDPOINTS = 8
@@ -33,14 +36,49 @@ export const EndpointsSignal = z.strictObject({
   /** Whether it answers probes. */
   probes: z.boolean(),
   reply: z.boolean(),
-  at: z.int(),
+  at,
 })
 export type EndpointsSignal = z.infer<typeof EndpointsSignal>
 
-/** `at` (Unix ms) lets a late one be told from a new one of its kind. */
-export const Signal = z.discriminatedUnion('kind', [EndpointsSignal])
+/**
+ * The change to another WireGuard key, which the map has announced. The node that changes asks its peers to `prepare`; a peer that knows the key
+ * is `ready`; the node has `swapped`; the peer has `moved`.
+ */
+const KeySignal = z.strictObject({
+  kind: z.literal('key'),
+  step: z.enum(['prepare', 'ready', 'swapped', 'moved']),
+  key: WireGuardKey,
+  at,
+})
+export type KeySignal = z.infer<typeof KeySignal>
+
+/** Of 1184 and 1088 bytes (FIPS 203, table 3) in base64url. */
+const EncapsulationKey = z.string().regex(/^[A-Za-z0-9_-]{1579}$/)
+const Ciphertext = z.string().regex(/^[A-Za-z0-9_-]{1451}$/)
+const Tag = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+const psk = z.literal('psk')
+
+/**
+ * A pre-shared key for WireGuard between two nodes (pair-psk.ts). The one with the smaller id makes the offer, and may be asked for it. The tags
+ * show that both have the same key before either gives it to its interface: at `confirm` the one that answered, at `done` the other.
+ */
+const PskSignal = z.discriminatedUnion('step', [
+  z.strictObject({ kind: psk, step: z.literal('ask'), at }),
+  z.strictObject({ kind: psk, step: z.literal('offer'), key: EncapsulationKey, at }),
+  z.strictObject({ kind: psk, step: z.literal('answer'), ciphertext: Ciphertext, tag: Tag, at }),
+  z.strictObject({ kind: psk, step: z.literal('confirm'), tag: Tag, at }),
+  z.strictObject({ kind: psk, step: z.literal('done'), tag: Tag, at }),
+  /** This node uses none. */
+  z.strictObject({ kind: psk, step: z.literal('refuse'), at }),
+])
+export type PskSignal = z.infer<typeof PskSignal>
+
+export const Signal = z.discriminatedUnion('kind', [EndpointsSignal, KeySignal, PskSignal])
 export type Signal = z.infer<typeof Signal>
 export type SignalKind = Signal['kind']
+
+/** Of a signal, what its sender decides. */
+export type SignalContent = Signal extends infer S ? (S extends Signal ? Omit<S, 'at'> : never) : never
 
 interface Route {
   readonly fleet: FleetId

@@ -48,12 +48,16 @@ export class Lab {
     return `https://${this.#gatewayHost.address}:${PORT}`
   }
 
+  get gatewayHost(): Host {
+    return this.#gatewayHost
+  }
+
   get caFile(): string {
     return join(this.directory, 'gateway', 'ca.pem')
   }
 
-  /** Resolves when it serves. */
-  async startGateway(): Promise<void> {
+  /** Resolves when it serves. @param flags of `claw up` beside those that make it reachable. */
+  async startGateway(flags: readonly string[] = []): Promise<void> {
     const address = this.#gatewayHost.address
     const args = [
       'up',
@@ -65,7 +69,12 @@ export class Lab {
       '--port',
       String(PORT),
     ]
-    const gateway = start(this.#gatewayHost, CLAW, [...args, '--name', address], this.#logFile('gateway'))
+    const gateway = start(
+      this.#gatewayHost,
+      CLAW,
+      [...args, '--name', address, ...flags],
+      this.#logFile('gateway'),
+    )
     this.#gateway = gateway
     const ended = once(gateway, 'exit').then(() =>
       Promise.reject(new Error(`the gateway ended:\n${this.log('gateway')}`)),
@@ -101,16 +110,22 @@ export class Lab {
     return NodeList.parse(JSON.parse(await this.clawOutput(['node', 'ls', '-o', 'json']))).items
   }
 
-  addMachine(name: string): Machine {
+  /** @param nat behind a router of its own whose ports differ for each destination. */
+  addMachine(name: string, { nat = false } = {}): Machine {
     const machine = new Machine(
       name,
-      this.#lan.addHost(),
+      nat ? this.#lan.addHostBehindNat() : this.#lan.addHost(),
       join(this.directory, name),
       this.#logFile(name),
       this,
     )
     this.#machines.push(machine)
     return machine
+  }
+
+  /** A machine that has not joined. */
+  addHost(): Host {
+    return this.#lan.addHost()
   }
 
   /** A file that the machines share, as a person would carry it over. */

@@ -8,14 +8,18 @@ import type { GatewaySigner } from '../crypto/gateway-proof.ts'
 import { Keyring } from '../crypto/keyring.ts'
 import { type Ipv4Range, isPrivateRange, parseIpv4Range } from '../protocol/addresses.ts'
 import { GatewayKey } from '../protocol/ids.ts'
+import { MAX_MESH_LEASE_MS, MESH_LEASE_MS, MIN_MESH_LEASE_MS } from '../protocol/limits.ts'
 import { SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import { StunServers } from '../protocol/stun-servers.ts'
 import type { Env } from './env.ts'
+import { parseRelays, type Relays } from './relays.ts'
 
 export interface Config {
   readonly fleetName: string
   readonly range: Ipv4Range
   readonly shards: number
+  /** How long nodes use the map after they last heard this gateway. */
+  readonly meshLeaseMs: number
   readonly origins: ReadonlySet<string>
   readonly ca: string | undefined
   readonly keyring: Keyring
@@ -27,6 +31,7 @@ export interface Config {
   readonly adminTokenHash: string
   /** STUN servers that nodes are told of; none if the owner has named none. */
   readonly stun: readonly string[]
+  readonly relays: Relays
 }
 
 /** Names of the settings that are absent or wrong, never their values. */
@@ -46,7 +51,15 @@ const SigningKey = z.object({
   d: z.string(),
 })
 const HASH = /^[A-Za-z0-9_-]{43}$/
-const BINDINGS = ['FLEET', 'SESSION_SHARD', 'AUDIT_LOG', 'KEY_REWRAP', 'DB', 'CIPHERTEXTS'] as const
+const BINDINGS = [
+  'FLEET',
+  'SESSION_SHARD',
+  'RELAY_SHARD',
+  'AUDIT_LOG',
+  'KEY_REWRAP',
+  'DB',
+  'CIPHERTEXTS',
+] as const
 const MAX_SHARDS = 999
 
 const cache = new WeakMap<object, Promise<Config>>()
@@ -69,6 +82,7 @@ async function parse(env: Env): Promise<Config> {
 
   const range = check('FLEET_CIDR', parseFleetRange(env.FLEET_CIDR))
   const shards = check('SESSION_SHARDS', parseCount(env.SESSION_SHARDS))
+  const meshLeaseMs = check('MESH_LEASE', parseLease(env.MESH_LEASE))
   const fleetName = check(
     'FLEET_NAME',
     /^[a-z0-9-]{1,63}$/.test(env.FLEET_NAME ?? '') ? env.FLEET_NAME : undefined,
@@ -82,6 +96,7 @@ async function parse(env: Env): Promise<Config> {
   const tlsSpki = words(env.GATEWAY_TLS_SPKI)
   if (!tlsSpki.every((hash) => HASH.test(hash))) wrong.push('GATEWAY_TLS_SPKI')
   const stun = check('STUN_SERVERS', StunServers.safeParse(words(env.STUN_SERVERS)).data)
+  const relays = check('RELAYS', parseRelays(env.RELAYS))
   const adminTokenHash = check(
     'ADMIN_TOKEN_HASH',
     /^[0-9a-f]{64}$/.test(env.ADMIN_TOKEN_HASH ?? '') ? env.ADMIN_TOKEN_HASH : undefined,
@@ -89,12 +104,14 @@ async function parse(env: Env): Promise<Config> {
   if (
     !range ||
     !shards ||
+    !meshLeaseMs ||
     !fleetName ||
     !origins ||
     !keyring ||
     !signing ||
     !adminTokenHash ||
     !stun ||
+    !relays ||
     wrong.length > 0
   ) {
     throw new ConfigError(wrong)
@@ -103,6 +120,7 @@ async function parse(env: Env): Promise<Config> {
     fleetName,
     range,
     shards,
+    meshLeaseMs,
     origins,
     ca: env.GATEWAY_CA,
     keyring,
@@ -111,6 +129,7 @@ async function parse(env: Env): Promise<Config> {
     tlsSpki: new Set(tlsSpki),
     adminTokenHash,
     stun,
+    relays,
   }
 }
 
@@ -123,6 +142,16 @@ function parseFleetRange(cidr: string | undefined): Ipv4Range | undefined {
 function parseCount(text: string | undefined): number | undefined {
   const value = /^[0-9]{1,3}$/.test(text ?? '') ? Number(text) : 0
   return value >= 1 && value <= MAX_SHARDS ? value : undefined
+}
+
+const LEASE_UNIT_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** `10m`, `12h`, `7d`: from a minute, below which a reconnect would cost a node its peers, to a year. */
+function parseLease(text: string | undefined): number | undefined {
+  if (text === undefined) return MESH_LEASE_MS
+  const [, count, unit = ''] = /^([0-9]{1,5})([mhd])$/.exec(text) ?? []
+  const ms = Number(count) * (LEASE_UNIT_MS[unit] ?? 0)
+  return ms >= MIN_MESH_LEASE_MS && ms <= MAX_MESH_LEASE_MS ? ms : undefined
 }
 
 const words = (text: string | undefined): string[] => (text ?? '').split(/\s+/).filter((word) => word !== '')

@@ -20,6 +20,10 @@ const counters = {
   mesh_deltas_encoded: 0,
   mesh_acks: 0,
   mesh_divergences: 0,
+  relay_upgrades: 0,
+  relay_packets_forwarded: 0,
+  relay_bytes_forwarded: 0,
+  relay_packets_dropped: 0,
   rows_read: 0,
   rows_written: 0,
 }

@@ -2,11 +2,13 @@
 import type { AuditLog } from './audit-log.ts'
 import type { Fleet } from './fleet.ts'
 import type { KeyRewrap } from './key-rewrap.ts'
+import type { RelayShard } from './relay-shard.ts'
 import type { SessionShard } from './session-shard.ts'
 
 export interface Env {
   readonly FLEET: DurableObjectNamespace<Fleet>
   readonly SESSION_SHARD: DurableObjectNamespace<SessionShard>
+  readonly RELAY_SHARD: DurableObjectNamespace<RelayShard>
   readonly AUDIT_LOG: DurableObjectNamespace<AuditLog>
   readonly KEY_REWRAP: DurableObjectNamespace<KeyRewrap>
   readonly DB: D1Database
@@ -14,7 +16,11 @@ export interface Env {
   readonly FLEET_NAME: string
   readonly FLEET_CIDR: string
   readonly SESSION_SHARDS: string
+  /** How long nodes use the mesh map after they last heard the gateway, like `12h`; 7 days if absent. */
+  readonly MESH_LEASE?: string
   readonly GATEWAY_ORIGINS: string
+  /** Relays for nodes that do not reach each other: `self` for the gateway's own, origins (`wss://…`) of others. None where it is empty. */
+  readonly RELAYS?: string
   /** PEM of the private CA that signed this gateway's certificate, where there is one; join tokens carry it. */
   readonly GATEWAY_CA?: string
   /** `cloudflare`, or anything else where the gateway runs embedded. */

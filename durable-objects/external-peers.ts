@@ -60,7 +60,7 @@ export class ExternalPeers {
     if (known?.id === id) return ok(known)
     if (this.#has('name = ? AND removed_at IS NULL', name)) return err(refusal('E_PEER_NAME_TAKEN'))
     // Also of one that was removed: a key does not come back under another name.
-    if (this.#has('wg_key = ?', wg)) return err(refusal('E_KEY_IN_USE'))
+    if (this.#has('?1 IN (wg_key, wg_next)', wg)) return err(refusal('E_KEY_IN_USE'))
     if (this.#count() >= MAX_EXTERNAL_PEERS) return err(refusal('E_PEERS_FULL'))
     const range = parseIpv4Range(this.#cidr)
     const address = range && leaseAddress(this.#sql, range, id, now)

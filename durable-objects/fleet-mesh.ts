@@ -50,7 +50,6 @@ export class FleetMesh {
     this.#fanout = new MeshFanout(this.log, allShardNames(shards), audiences, publish, (moves) => {
       for (const { node } of moves) this.#sql.run('DELETE FROM mesh_moves WHERE node_id = ?', node)
     })
-    this.#takeUpMoves()
   }
 
   /** A session of this node begins. Without `mesh` it is told nothing. */

@@ -94,6 +94,15 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
     `,
   },
   {
+    id: 7,
+    sql: `
+      -- The WireGuard key that the node will change to, once it is announced; and until when its owner waits for another one.
+      ALTER TABLE nodes ADD COLUMN wg_next TEXT;
+      CREATE UNIQUE INDEX nodes_by_wg_next ON nodes (wg_next) WHERE wg_next IS NOT NULL;
+      ALTER TABLE nodes ADD COLUMN wg_rotation_until INTEGER;
+    `,
+  },
+  {
     id: 8,
     sql: `
       -- A device without an agent: of the mesh, but no node. It has no identity and no sealing key; what stands there is none.
@@ -129,4 +138,6 @@ export interface NodeRow extends Record<string, string | number | null> {
   /** JSON. */
   approved_routes: string
   class_since: number | null
+  wg_next: WireGuardKey | null
+  wg_rotation_until: number | null
 }

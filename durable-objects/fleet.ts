@@ -14,7 +14,7 @@ import {
 } from '../protocol/addresses.ts'
 import { toBase32 } from '../protocol/base32.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
-import type { EnrolReply } from '../protocol/http.ts'
+import type { EnrolReply, WireguardKeyReply } from '../protocol/http.ts'
 import {
   type Cidr,
   FleetId,
@@ -46,6 +46,7 @@ import type { MapLag, MeshUpdate } from './mesh-log.ts'
 import { changeRoutes, nodeRoutes, offersText } from './node-routes.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
+import { WireguardKeys, type WireguardUse } from './wireguard-keys.ts'
 
 export interface Enrolment {
   readonly name: NodeName
@@ -79,6 +80,8 @@ export interface NodeRecord {
   readonly quarantine: string | undefined
   /** Whether its owner waits for a new identity key of it. */
   readonly rotating: boolean
+  /** Whether its owner waits for another WireGuard key. */
+  readonly wireguardRotating: boolean
   /** Index of the audit entry that says its keys. */
   readonly entry: number | null
 }
@@ -110,6 +113,7 @@ export class Fleet extends DurableObject<Env> {
   readonly #shards: number
   readonly #keyEntries: KeyEntries
   readonly #externalPeers: ExternalPeers
+  readonly #wireguardKeys: WireguardKeys
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -120,6 +124,7 @@ export class Fleet extends DurableObject<Env> {
     this.#keyEntries = new KeyEntries(this.#sql, (events) =>
       callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
     )
+    this.#wireguardKeys = new WireguardKeys(this.#sql)
     this.#shards = Number(env.SESSION_SHARDS)
     this.#mesh = new FleetMesh(this.#sql, epoch, this.#shards, (shard, publication) =>
       callObject(env.SESSION_SHARD, shard, (stub) => stub.publish(publication)),
@@ -291,6 +296,44 @@ export class Fleet extends DurableObject<Env> {
     return ok(identity)
   }
 
+  /** Whether the two may hear of each other and exchange packets. */
+  mayTalk(a: NodeId, b: NodeId): boolean {
+    return a !== b && this.#isInMesh(a) && this.#isInMesh(b)
+  }
+
+  /** Those of the peers that the node may talk to, in their order. */
+  relayable(node: NodeId, peers: readonly NodeId[]): NodeId[] {
+    return peers.filter((peer) => this.mayTalk(node, peer))
+  }
+
+  /** Asks the node for another WireGuard key, now or when it is next here. */
+  async askWireguardRotation(id: NodeId): Promise<void> {
+    this.#wireguardKeys.ask(id, Date.now())
+    await this.#callShardOf(id, (shard) => shard.askForWireguardRotation(id))
+  }
+
+  announceWireguard(id: NodeId, key: WireGuardKey): Promise<Result<WireguardKeyReply, Refusal>> {
+    return this.#rekeyed(id, () => this.#wireguardKeys.announce(id, key))
+  }
+
+  useWireguard(id: NodeId, use: WireguardUse): Promise<Result<WireguardKeyReply, Refusal>> {
+    return this.#rekeyed(id, () => this.#wireguardKeys.use(id, use))
+  }
+
+  async #rekeyed(
+    id: NodeId,
+    work: () => Result<WireguardKeyReply, Refusal>,
+  ): Promise<Result<WireguardKeyReply, Refusal>> {
+    let done: Result<WireguardKeyReply, Refusal> = err(refusal('E_NODE_NOT_FOUND'))
+    const change = this.#mesh.change(id, () => {
+      done = work()
+    })
+    if (!done.ok) return done
+    void this.#mesh.publish(change)
+    await this.#callShardOf(id, (shard) => shard.forget(id))
+    return done
+  }
+
   /** A session begins: what the node must know of the mesh. Writes a row only if the node is not as it was. */
   async register(registration: Registration): Promise<MeshUpdate | undefined> {
     const row = this.#row(registration.node)
@@ -399,13 +442,16 @@ export class Fleet extends DurableObject<Env> {
       if (existing.removed_at !== null) return err(refusal('E_NODE_REMOVED'))
       if (existing.identity_key !== enrolment.identity)
         return err(refusal('E_KEY_IN_USE', 'this identity key was replaced'))
-      if (existing.wg_key !== enrolment.wg || existing.sealing_key !== enrolment.seal) {
+      // A node that has changed its interface, and not yet been able to say so, has the announced one.
+      const isItsWireguard = existing.wg_key === enrolment.wg || existing.wg_next === enrolment.wg
+      if (!isItsWireguard || existing.sealing_key !== enrolment.seal) {
         return err(refusal('E_KEY_IN_USE', 'this identity is enrolled with other keys'))
       }
       return ok(this.#reply(existing))
     }
     const clash = this.#sql.first(
-      'SELECT id FROM nodes WHERE wg_key = ? OR sealing_key = ?',
+      'SELECT id FROM nodes WHERE wg_key = ? OR wg_next = ? OR sealing_key = ?',
+      enrolment.wg,
       enrolment.wg,
       enrolment.seal,
     )
@@ -489,6 +535,11 @@ export class Fleet extends DurableObject<Env> {
     return this.nodeByName(name) === undefined && this.#externalPeers.byName(name) === undefined
   }
 
+  #isInMesh(id: NodeId): boolean {
+    const row = this.#row(id)
+    return row !== undefined && row.mesh === 1 && row.removed_at === null && row.quarantine === null
+  }
+
   #row(id: NodeId): NodeRow | undefined {
     return this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ? AND external = 0', id)
   }
@@ -514,6 +565,7 @@ export class Fleet extends DurableObject<Env> {
       removed: row.removed_at !== null,
       quarantine: row.quarantine ?? undefined,
       rotating: (row.rotation_until ?? 0) > Date.now(),
+      wireguardRotating: (row.wg_rotation_until ?? 0) > Date.now(),
       entry: row.key_entry,
     }
   }

@@ -42,13 +42,14 @@ export class KeyEntries {
     if (rows.length === 0) return
     const { first } = await this.#append(rows.map(keyEvent))
     this.#sql.transaction(() => {
-      rows.forEach(({ id, identity_key }, index) => {
-        // Unless it has changed its key meanwhile, which has an entry of its own.
+      rows.forEach(({ id, identity_key, wg_key }, index) => {
+        // Unless it has changed a key meanwhile, which has an entry of its own.
         this.#sql.run(
-          'UPDATE nodes SET key_entry = ? WHERE id = ? AND identity_key = ? AND key_entry IS NULL',
+          'UPDATE nodes SET key_entry = ? WHERE id = ? AND identity_key = ? AND wg_key = ? AND key_entry IS NULL',
           first + index,
           id,
           identity_key,
+          wg_key,
         )
       })
     })

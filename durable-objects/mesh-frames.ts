@@ -20,6 +20,7 @@ export function peerOf(row: NodeRow): MeshPeer {
     ...(row.external === 0 && { seal: row.sealing_key }),
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
+    ...(row.wg_next !== null && { next: row.wg_next }),
     ...(routes.length > 0 && { routes }),
     ...(row.class !== null && row.class > 0 && { class: row.class }),
   }

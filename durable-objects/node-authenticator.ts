@@ -1,9 +1,5 @@
 /** Who a proof is from, for the nodes of one shard: their keys, cached for a minute, and the proofs already used. */
 import { importIdentityKey } from '../crypto/identity.ts'
-import { type Refusal, refusal } from '../protocol/errors.ts'
-import type { NodeId } from '../protocol/ids.ts'
-import { err, ok, type Result } from '../protocol/result.ts'
-import type { NodeRecord } from './fleet.ts'
 import {
   goneAt,
   isSigned,
@@ -12,7 +8,11 @@ import {
   type ProvenRequest,
   readProof,
   verifyProof,
-} from './proof.ts'
+} from '../crypto/request-proof.ts'
+import { type Refusal, refusal } from '../protocol/errors.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import { err, ok, type Result } from '../protocol/result.ts'
+import type { NodeRecord } from './fleet.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */
@@ -23,6 +23,13 @@ const KEEP_MS = 60_000
  * because its answer is the same and tells nobody more. Only the first costs a row here.
  */
 export type ProofUse = 'once' | 'recorded' | 'read'
+
+export interface Authenticated {
+  readonly node: NodeRecord
+  readonly proof: ProofId
+  /** By which of its origins the node knows this gateway. */
+  readonly origin: string
+}
 
 interface KnownNode {
   readonly record: NodeRecord
@@ -47,7 +54,7 @@ export class NodeAuthenticator {
     request: ProvenRequest,
     origins: ReadonlySet<string>,
     use: ProofUse,
-  ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
+  ): Promise<Result<Authenticated, Refusal>> {
     const read = readProof(jwt)
     if (!read.ok) return read
     const node = await this.node(read.value.claims.sub)
@@ -61,7 +68,9 @@ export class NodeAuthenticator {
       use === 'once'
         ? this.#replays.admit(proof.jti, proof.goneAt, Date.now())
         : !this.#replays.hasSeen(proof.jti)
-    return isNew ? ok({ node: node.record, proof }) : err(refusal('E_PROOF_REPLAYED'))
+    return isNew
+      ? ok({ node: node.record, proof, origin: verified.value.aud })
+      : err(refusal('E_PROOF_REPLAYED'))
   }
 
   /** Whether it is a proof this node signed; used up, wherever and for whatever it was made. */

@@ -6,6 +6,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import { sessionTranscript, signAsGateway } from '../crypto/gateway-proof.ts'
+import type { ProvenRequest } from '../crypto/request-proof.ts'
 import type { ErrorCode, Refusal } from '../protocol/errors.ts'
 import {
   CLOSE,
@@ -14,6 +15,7 @@ import {
   PING,
   PONG,
   type RegisterFrame,
+  type Settings,
   type SignalFrame,
 } from '../protocol/frames.ts'
 import { type NodeId, type SecretName, SessionId } from '../protocol/ids.ts'
@@ -21,7 +23,6 @@ import {
   HEARTBEAT_INTERVAL_MS,
   MAX_SOCKETS_PER_NODE,
   MAX_VIOLATIONS,
-  MESH_LEASE_MS,
   OFFLINE_AFTER_MS,
   REGISTER_TIMEOUT_MS,
   TELEMETRY_INTERVAL_MS,
@@ -35,17 +36,17 @@ import { closeQuietly, sendError, sendFrame } from './close.ts'
 import { readConfig } from './config.ts'
 import { count, readCounters } from './counters.ts'
 import type { Env } from './env.ts'
-import type { Fleet, NodeRecord } from './fleet.ts'
+import type { Fleet } from './fleet.ts'
 import type { MeshPlacesNow } from './fleet-mesh.ts'
 import { readFrame } from './frame-reader.ts'
 import { MeshAcks } from './mesh-acks.ts'
 import { audienceOf, isBehind, MeshDelivery, type MeshReceipt } from './mesh-delivery.ts'
 import type { MeshPublication } from './mesh-fanout.ts'
-import { NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
+import { type Authenticated, NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
 import { NodeQuestions } from './node-questions.ts'
 import { problemResponse } from './problem.ts'
-import type { ProofId, ProvenRequest } from './proof.ts'
 import { sawOurCertificate } from './registration.ts'
+import { relaysFor } from './relays.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
 import { type Presence, SESSION_MIGRATIONS, Sessions } from './sessions.ts'
 import { Sql } from './sql.ts'
@@ -57,6 +58,8 @@ export class SessionShard extends DurableObject<Env> {
   readonly #acks: MeshAcks
   readonly #questions = new NodeQuestions()
   readonly #registerTimers = new WeakMap<WebSocket, number>()
+  /** By which origin the node knows this gateway. Needed as long as the timer, which keeps it in memory. */
+  readonly #origins = new WeakMap<WebSocket, string>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -83,7 +86,7 @@ export class SessionShard extends DurableObject<Env> {
     jwt: string,
     request: ProvenRequest,
     use: ProofUse = 'once',
-  ): Promise<Result<{ node: NodeRecord; proof: ProofId }, Refusal>> {
+  ): Promise<Result<Authenticated, Refusal>> {
     const { origins } = await readConfig(this.env)
     return this.#authenticator.authenticate(jwt, request, origins, use)
   }
@@ -124,6 +127,7 @@ export class SessionShard extends DurableObject<Env> {
       server,
       setTimeout(() => this.#closeUnregistered(server), REGISTER_TIMEOUT_MS),
     )
+    this.#origins.set(server, authenticated.value.origin)
     count('session_upgrades')
     return new Response(null, { status: 101, webSocket: client })
   }
@@ -224,6 +228,13 @@ export class SessionShard extends DurableObject<Env> {
     for (const socket of live) sendFrame(socket, { type: 'rotate_identity' })
   }
 
+  /** Asks the node for another WireGuard key; one that is not here is asked when it registers. */
+  askForWireguardRotation(node: NodeId): void {
+    this.#authenticator.forget(node)
+    for (const socket of this.ctx.getWebSockets(node))
+      if (this.#sessions.get(socket)?.state === 'live') sendFrame(socket, { type: 'rotate_wireguard' })
+  }
+
   /** Tells those of these nodes that are here; one that is not asks when it is. */
   announceSecret(nodes: readonly NodeId[], name: SecretName, version: number): void {
     for (const node of nodes) {
@@ -317,7 +328,9 @@ export class SessionShard extends DurableObject<Env> {
     const protocol = Math.min(frame.protocol, PROTOCOL_VERSION)
     const time = Date.now()
     const { fleet, ipv4 } = node.record
-    const transcript = sessionTranscript({ fleet, node: id, proof: opened.proof, generation, protocol, time })
+    const leaseMs = config.meshLeaseMs
+    const bound = { fleet, node: id, proof: opened.proof, generation, protocol, time, leaseMs }
+    const transcript = sessionTranscript(bound)
     const gateway = await signAsGateway(config.signing, transcript)
     // From here to the end of the answer nothing awaits: what is published meanwhile finds the session either not yet or wholly there.
     if (this.#sessions.get(socket)?.state !== 'registering') return
@@ -326,12 +339,12 @@ export class SessionShard extends DurableObject<Env> {
     this.#sessions.update(socket, { state: 'live', seenAt: time, ...(mesh && { mesh: position, audience }) })
     clearTimeout(this.#registerTimers.get(socket) ?? null)
     count('sessions_registered')
-    const settings = {
+    const settings: Settings = {
       heartbeatMs: HEARTBEAT_INTERVAL_MS,
       telemetryMs: TELEMETRY_INTERVAL_MS,
       stun: [...config.stun],
-      relays: [],
-      leaseMs: MESH_LEASE_MS,
+      relays: relaysFor(config, this.#origins.get(socket)),
+      leaseMs,
     }
     sendFrame(socket, {
       type: 'registered',
@@ -345,6 +358,7 @@ export class SessionShard extends DurableObject<Env> {
       ...(replaced && { replaced: true }),
     })
     if (node.record.rotating) sendFrame(socket, { type: 'rotate_identity' })
+    if (node.record.wireguardRotating) sendFrame(socket, { type: 'rotate_wireguard' })
     if (!mesh) return
     this.#mesh.send(socket, update)
     // What was published while the fleet was answering passed this socket by.

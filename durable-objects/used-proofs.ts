@@ -2,8 +2,9 @@
  * Proofs that are used up by the entry they caused (the others: replay-cache.ts). Here, in the entry's own transaction, one write to the disk
  * makes both durable, and neither is ever there without the other.
  */
+
+import type { ProofId } from '../crypto/request-proof.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
-import type { ProofId } from './proof.ts'
 import type { Migration, Sql } from './sql.ts'
 
 export const USED_PROOFS_MIGRATION: Migration = {

@@ -76,8 +76,8 @@ export class GatewayConnection {
   }
 
   /** Emits a UserError as `error` when the gateway cannot be reached or trusted. */
-  webSocket(path: string, headers: Readonly<Record<string, string>>): WebSocket {
-    return new WebSocket(this.url.ws(path), {
+  webSocket(path: string, headers: Readonly<Record<string, string>>, protocols: string[] = []): WebSocket {
+    return new WebSocket(this.url.ws(path), protocols, {
       agent: this.#upgrades,
       headers,
       // Compression beside secrets leaks them by length.

@@ -59,6 +59,10 @@ export const ERRORS = {
     status: 403,
     title: 'Nobody asked this node for a new identity key; its owner can with `claw node rotate-identity`.',
   },
+  E_KEY_NOT_ANNOUNCED: {
+    status: 409,
+    title: 'This WireGuard key was not announced; a node announces a key before it uses it.',
+  },
   E_NODE_REMOVED: { status: 403, title: 'This node was removed; join again with a new identity.' },
 
   // enrolment
@@ -97,6 +101,13 @@ export const ERRORS = {
   E_REGISTER_TIMEOUT: { status: 408, title: 'No `register` frame came in time.' },
   E_SESSION_SUPERSEDED: { status: 409, title: 'A newer session of this node took over.' },
   E_LEASE_EXPIRED: { status: 408, title: 'No heartbeat came for too long.' },
+
+  // the relay
+  E_RELAY_UNKNOWN: { status: 404, title: 'This gateway has no relay at that address.' },
+  E_RELAY_PEER: { status: 403, title: 'None of these nodes may be talked to.' },
+  E_RELAY_GRANT: { status: 401, title: 'The grant is not one of this relay for this node; ask for another.' },
+  E_RELAY_GRANT_EXPIRED: { status: 401, title: 'The grant has ended; ask for another.' },
+  E_RELAY_FULL: { status: 503, title: 'The relay has no room for another socket; try again later.' },
 
   // nodes, secrets
   E_NODE_NOT_FOUND: { status: 404, title: 'There is no node of that name.' },

@@ -7,7 +7,14 @@
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
 import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SealingKey, SecretName } from './ids.ts'
-import { MAX_MESH_ANSWER_BYTES, MAX_NODE_ROUTES, MAX_SIGNAL_BYTES, MAX_SIGNALS_PER_FRAME } from './limits.ts'
+import {
+  MAX_MESH_ANSWER_BYTES,
+  MAX_MESH_LEASE_MS,
+  MAX_NODE_ROUTES,
+  MAX_SIGNAL_BYTES,
+  MAX_SIGNALS_PER_FRAME,
+  MIN_MESH_LEASE_MS,
+} from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
 import { MeshSummary } from './mesh-report.ts'
 import { StunServers } from './stun-servers.ts'
@@ -27,6 +34,8 @@ export const CLOSE = {
   intercepted: 4005,
   superseded: 4009,
   leaseExpired: 4010,
+  grantExpired: 4011,
+  stalled: 4012,
 } as const
 
 const Percent = z.number().min(0).max(100)
@@ -133,7 +142,7 @@ const Settings = z.strictObject({
   /** Origins (`wss://host[:port]`) of relays for nodes that do not reach each other; none where the owner has not turned one on. */
   relays: z.array(z.string().regex(/^wss:\/\/[^\s/]+$/)).max(8),
   /** How long the map may be used after the gateway was last heard, in ms. */
-  leaseMs: z.int().min(60_000),
+  leaseMs: z.int().min(MIN_MESH_LEASE_MS).max(MAX_MESH_LEASE_MS),
 })
 export type Settings = z.infer<typeof Settings>
 
@@ -174,6 +183,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('revoked') }),
   /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
   z.strictObject({ type: z.literal('rotate_identity') }),
+  /** The owner wants this node to change to another WireGuard key (POST /v1/node/wireguard-key). */
+  z.strictObject({ type: z.literal('rotate_wireguard') }),
   /** A secret that this node may read has a new version, or another policy or state. Sent to all it concerns; one that was away asks at its next start. */
   z.strictObject({ type: z.literal('secret_changed'), name: SecretName, version: z.int().positive() }),
   z.strictObject({ type: z.literal('error'), code, message: z.string() }),

@@ -13,7 +13,7 @@ import {
   TokenId,
   WireGuardKey,
 } from './ids.ts'
-import { MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
+import { MAX_RELAY_GRANT_BYTES, MAX_RELAY_PEERS, MAX_TOKEN_TTL_MS, MAX_TOKEN_USES } from './limits.ts'
 
 const Time = z.iso.datetime()
 
@@ -112,11 +112,37 @@ export const QuarantineBody = z.strictObject({ reason: z.string().min(1).max(256
 
 /** PUT /v1/nodes/NAME/ip */
 export const NodeIpBody = z.strictObject({ ip4: Ipv4 })
+/** POST /v1/node/relay-grant: what a node would like to be allowed at one of the relays it was told of. */
+export const RelayGrantBody = z.strictObject({
+  relay: z
+    .string()
+    .regex(/^wss:\/\/[^\s/]+$/)
+    .max(256),
+  peers: z.array(NodeId).min(1).max(MAX_RELAY_PEERS),
+})
+export const RelayGrantReply = z.object({
+  grant: z.string().max(MAX_RELAY_GRANT_BYTES),
+  /** Those of the peers that it names. */
+  peers: z.array(NodeId),
+  /** Unix ms, by the gateway's clock. */
+  until: z.int(),
+})
+export type RelayGrantReply = z.infer<typeof RelayGrantReply>
 
 /** POST /v1/node/identity, signed by the old key: a JWS by the new one, whose `jwk` header it is, over ROTATION_CLAIMS. */
 export const IdentityRotateBody = z.strictObject({ request: z.string().max(2048) })
 export const IdentityRotateReply = z.object({ identity: IdentityKey })
 export const ROTATION_JWT_TYPE = 'claw-rotation+jwt'
+/**
+ * POST /v1/node/wireguard-key. `announce`: peers are told that this key will follow; `use`: the interface has it by now, and the one before is
+ * destroyed. Each may be said twice.
+ */
+export const WireguardKeyBody = z.strictObject({ step: z.enum(['announce', 'use']), key: WireGuardKey })
+export type WireguardKeyBody = z.infer<typeof WireguardKeyBody>
+/** What peers are told now. */
+export const WireguardKeyReply = z.object({ wireguard: WireGuardKey, next: WireGuardKey.nullable() })
+export type WireguardKeyReply = z.infer<typeof WireguardKeyReply>
+
 /** The new key agrees to be this node's key, at this gateway. */
 export const RotationClaims = z.object({ sub: NodeId, aud: z.string(), iat: z.int() })
 export type RotationClaims = z.infer<typeof RotationClaims>

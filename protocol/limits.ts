@@ -69,6 +69,9 @@ export const MAX_MESH_RULES_BYTES = 32 * 1024
 export const MESH_POLICY_KEEP = 32
 /** How long a node that is cut off from the gateway goes on talking to the peers it was last told of: a holiday, not a career. */
 export const MESH_LEASE_MS = 7 * 24 * 60 * 60_000
+/** Shortest lease, as long as a backoff between two sessions, and longest. */
+export const MIN_MESH_LEASE_MS = 60_000
+export const MAX_MESH_LEASE_MS = 365 * 24 * 60 * 60_000
 
 /** A node says that it has applied the map at most this often: a burst of changes is one acknowledgement. */
 export const MESH_ACK_INTERVAL_MS = 1_000
@@ -85,9 +88,9 @@ export const MAX_MESH_QUESTIONS = 4
 /** Devices without an agent: each is an address and a peer on every node that it may talk to. */
 export const MAX_EXTERNAL_PEERS = 10_000
 
-/** Sealed endpoint signal, after base64url: eight endpoints and HPKE's overhead are under half of it. */
-export const MAX_SIGNAL_BYTES = 1024
-/** Signals in one frame, so that a node joining a large fleet needs few frames. */
+/** Sealed signal, after base64url: the largest holds an ML-KEM-768 key of 1184 bytes, in base64url itself, and comes to some 2250. */
+export const MAX_SIGNAL_BYTES = 2560
+/** Signals in one frame, so that a node joining a large fleet needs few frames. So many of the largest would not fit a frame, whose own limit holds too. */
 export const MAX_SIGNALS_PER_FRAME = 48
 /** Frames a session may send in one burst, and how many it regains a second. */
 export const FRAME_BURST = 120
@@ -169,3 +172,36 @@ export const MUTATION_TRIES = 5
 export const MAX_PAGE = 1000
 /** Secrets, or versions of them, in one page: each has up to 40 KB of notes, a policy, a thousand recipients, and an isolate 128 MB. */
 export const MAX_SECRET_PAGE = 200
+
+/** Objects that the relay of a gateway is spread over, by pair of nodes: one thread forwards some 200 Mbit/s. A node has a socket for each that it has pairs in. */
+export const RELAY_SHARDS = 8
+/** Peers that one grant of the relay names, 16 bytes each: the grant travels in a header, which Node bounds at 16 KiB. */
+export const MAX_RELAY_PEERS = 256
+/** Life of a grant: how long a relay that cannot be told goes on serving a node that was removed. */
+export const RELAY_GRANT_MS = 10 * 60_000
+/** Longest grant as text: 256 peers are 5.5 KB of base64url, twice. */
+export const MAX_RELAY_GRANT_BYTES = 12 * 1024
+/** Largest relayed packet: an Ethernet jumbo frame. */
+export const MAX_RELAY_PACKET_BYTES = 9_216
+/** Packets are gathered up to this size: a message is what a relay is paid by, and in 16 KiB it forwards twice what it does packet by packet. */
+export const RELAY_BATCH_BYTES = 16 * 1024
+/** Largest binary message: a batch and the packet that filled it. */
+export const MAX_RELAY_MESSAGE_BYTES = 32 * 1024
+/** What a relay has sent to one node and not seen arrive: the runtime's own buffer, which a Worker cannot see, is thereby bounded. */
+export const RELAY_WINDOW_BYTES = 512 * 1024
+/** After so much the relay asks the node to say that it got as far. */
+export const RELAY_MARK_BYTES = 64 * 1024
+/** What waits for one node beyond that window; the oldest goes first, because old packets are only late. */
+export const RELAY_QUEUE_BYTES = 128 * 1024
+/** Window and queue of all nodes of one relay object together: a quarter of the isolate's 128 MB. */
+export const MAX_RELAY_BUFFERED_BYTES = 32 * 1024 * 1024
+/** A node that has not answered a mark by then does not read any more; its socket is closed and its buffer is free. */
+export const RELAY_STALL_MS = 30_000
+/** Sockets of one relay object. The platform holds 32 768; each has up to 16 KiB of attachment. */
+export const MAX_RELAY_SOCKETS = 2_000
+/** What one node may send through one relay object in a second: the design's 150 Mbit/s and a third more. */
+export const RELAY_RATE = { bytes: 25_000_000, packets: 40_000 } as const
+/** How much of that it may send at once, in ms of it: WireGuard sends what a TCP window holds in one go. */
+export const RELAY_BURST_MS = 250
+/** Control messages of a relay's socket, in a burst and a second: all peers of a grant opened at once, and a mark for each 64 KiB. */
+export const RELAY_CONTROL = { burst: 600, perSecond: 500 } as const

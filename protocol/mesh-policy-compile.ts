@@ -66,39 +66,47 @@ export function bindPolicy(policy: ReadPolicy, ids: ReadonlyMap<NodeName, NodeId
       ports,
     })),
   }))
-  const tests = memberTests(policy, keyOf)
   return {
     rules,
     keyOf,
-    membershipOf: (node) => new Set(tests.filter(([, holds]) => holds(node)).map(([key]) => key)),
+    membershipOf: memberships(policy, keyOf),
   }
 }
 
-type MemberTest = readonly [key: string, holds: (node: PolicyNode) => boolean]
-
-/** One for each selector of the rules but `*`, in order of their keys: the text of a membership is made of them. */
-function memberTests(policy: ReadPolicy, keyOf: (target: Target) => string): MemberTest[] {
-  const targets = policy.rules.flatMap(({ src, dst }) => [...src, ...dst.map(({ target }) => target)])
-  const isNamed = (key: string) => (node: PolicyNode) => key === `node:${node.id}`
-  const holds = (target: Target): ((node: PolicyNode) => boolean) => {
-    switch (target.kind) {
-      case 'all':
-        return () => true
-      case 'tag':
-        return ({ tags }) => tags.includes(target.tag)
-      case 'node':
-        return isNamed(keyOf(target))
-      case 'group': {
-        const members = (policy.groups.get(target.group) ?? []).map(holds)
-        return (node) => members.some((isMember) => isMember(node))
-      }
-      default:
-        return ({ routes }) => routes.some((route) => networksOverlap(route, target.network))
-    }
+/** By what a node has, not by what the policy mentions: a fleet is looked through for each document that somebody tries out. */
+function memberships(
+  policy: ReadPolicy,
+  keyOf: (target: Target) => string,
+): (node: PolicyNode) => Membership {
+  const byTag = new Map<string, Set<string>>()
+  const byNode = new Map<string, Set<string>>()
+  const networks = new Map<string, Cidr>()
+  const note = (index: Map<string, Set<string>>, of: string, key: string): void => {
+    index.set(of, (index.get(of) ?? new Set<string>()).add(key))
   }
-  const byKey = new Map<string, Target>(targets.map((target) => [keyOf(target), target]))
-  byKey.delete(ALL)
-  return [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, target]) => [key, holds(target)])
+  const noteMember = (target: Target, key: string): void => {
+    if (target.kind === 'tag') note(byTag, target.tag, key)
+    if (target.kind === 'node') note(byNode, keyOf(target), key)
+    if (target.kind === 'network') networks.set(key, target.network)
+  }
+  const targets = policy.rules.flatMap(({ src, dst }) => [...src, ...dst.map(({ target }) => target)])
+  for (const [key, target] of new Map(targets.map((one) => [keyOf(one), one]))) {
+    const members = target.kind === 'group' ? (policy.groups.get(target.group) ?? []) : [target]
+    for (const member of members) noteMember(member, key)
+  }
+  return ({ id, tags, routes }) => {
+    const reached =
+      routes.length === 0
+        ? []
+        : [...networks].filter(([, one]) => routes.some((route) => networksOverlap(route, one)))
+    const keys = [
+      ...tags.flatMap((tag) => [...(byTag.get(tag) ?? [])]),
+      ...(byNode.get(`node:${id}`) ?? []),
+      ...reached.map(([key]) => key),
+    ]
+    // In order: the text of a membership is made of them.
+    return new Set(keys.sort())
+  }
 }
 
 export const holdsFor = (key: string, membership: Membership): boolean => key === ALL || membership.has(key)
@@ -117,8 +125,16 @@ export function compilePolicy(
   const matching = (key: string): number[] =>
     [...classes].filter(([, membership]) => holdsFor(key, membership)).map(([id]) => id)
   const memberClasses = memoized(matching)
+  // Equal lists are one list, which is told apart from others without being read.
+  const lists = new Map<string, Senders>()
+  const sendersOf = (src: readonly string[]): Senders => {
+    const from = [...new Set(src.flatMap(memberClasses))].sort((a, b) => a - b)
+    const known = lists.get(from.join()) ?? { from, list: lists.size }
+    lists.set(from.join(), known)
+    return known
+  }
   const compiled = rules.map(({ src, dst }) => ({
-    from: [...new Set(src.flatMap(memberClasses))].sort((a, b) => a - b),
+    ...sendersOf(src),
     to: new Set(dst.flatMap(({ key }) => memberClasses(key))),
     src: new Set(src),
     dst,
@@ -137,18 +153,22 @@ export function compilePolicy(
     const membership = classes.get(audience)
     if (membership === undefined) return []
     return mergeRules(
-      compiled.flatMap(({ from, dst }) =>
+      compiled.flatMap(({ from, list, dst }) =>
         dst
           .filter(({ key }) => from.length > 0 && holdsFor(key, membership))
-          .map(({ network, ports }) => ({ from, to: network === undefined ? [] : [network], ports })),
+          .map(({ network, ports }) => ({ from, list, to: network === undefined ? [] : [network], ports })),
       ),
     )
   }
   return { sees: memoized(sees), rulesOf: memoized(rulesOf) }
 }
 
-interface Entry {
+interface Senders {
   readonly from: readonly number[]
+  readonly list: number
+}
+
+interface Entry extends Senders {
   readonly to: readonly Cidr[]
   readonly ports: PortSet
 }
@@ -157,7 +177,7 @@ interface Entry {
 function mergeRules(entries: readonly Entry[]): MeshRule[] {
   const bySenders = merge(
     entries,
-    ({ from, to }) => `${from} ${to}`,
+    ({ list, to }) => `${list} ${to}`,
     (same) => ({
       ports: union(same.map(({ ports }) => ports)),
     }),

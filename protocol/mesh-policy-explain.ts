@@ -40,9 +40,8 @@ function reaches({ key, network }: Reached, to: Place): boolean {
   return network === undefined && holdsFor(key, to.node)
 }
 
-export interface TestFailure extends PolicyProblem {
-  readonly kind: 'test'
-}
+/** Pairs of kinds of nodes, times rules, that the tests of one document may look at: the registry waits meanwhile. */
+const MAX_TEST_WORK = 2_000_000
 
 /**
  * A test of a tag speaks of every node that has it, and of one that has nothing else: so it also means something in a fleet where nobody
@@ -52,9 +51,19 @@ export function runPolicyTests(
   policy: ReadPolicy,
   bound: BoundPolicy,
   nodes: readonly NamedNode[],
-): TestFailure[] {
+): PolicyProblem[] {
   const subjects = new Subjects(policy, bound, nodes)
-  return policy.tests.flatMap((test, index) => runTest(test, `tests[${index}]`, bound, subjects))
+  let work = 0
+  return policy.tests.flatMap((test, index): PolicyProblem[] => {
+    const at = `tests[${index}]`
+    const ends = { sources: subjects.of(test.from), targets: subjects.of(test.to) }
+    const ports = test.accept.length + test.deny.length
+    work += ends.sources.length * ends.targets.length * ports * bound.rules.length
+    if (work <= MAX_TEST_WORK) return runTest(test, at, bound, ends)
+    return [
+      { at, kind: 'limit', message: 'up to here the tests compare too many kinds of nodes; name fewer' },
+    ]
+  })
 }
 
 export interface NamedNode extends PolicyNode {
@@ -66,10 +75,19 @@ interface Subject {
   readonly place: Place
 }
 
-function runTest(test: ReadTest, at: string, bound: BoundPolicy, subjects: Subjects): TestFailure[] {
-  const [sources, targets] = [subjects.of(test.from), subjects.of(test.to)]
-  const check = (list: 'accept' | 'deny'): TestFailure[] =>
-    test[list].flatMap((query, index) => {
+interface Ends {
+  readonly sources: readonly Subject[]
+  readonly targets: readonly Subject[]
+}
+
+function runTest(
+  test: ReadTest,
+  at: string,
+  bound: BoundPolicy,
+  { sources, targets }: Ends,
+): PolicyProblem[] {
+  const check = (list: 'accept' | 'deny'): PolicyProblem[] =>
+    test[list].flatMap((query, index): PolicyProblem[] => {
       for (const source of sources) {
         if (!('node' in source.place)) continue
         for (const target of targets) {
@@ -77,7 +95,7 @@ function runTest(test: ReadTest, at: string, bound: BoundPolicy, subjects: Subje
           if ((rule !== undefined) === (list === 'accept')) continue
           const verdict = rule === undefined ? 'no rule allows' : `rules[${rule}] allows`
           const message = `${verdict} ${source.what} to reach ${target.what} at ${queryText(query)}`
-          return [{ at: `${at}.${list}[${index}]`, kind: 'test' as const, message }]
+          return [{ at: `${at}.${list}[${index}]`, kind: 'test', message }]
         }
       }
       return []
@@ -93,6 +111,7 @@ class Subjects {
   readonly #policy: ReadPolicy
   readonly #bound: BoundPolicy
   readonly #nodes: readonly (NamedNode & { readonly membership: Membership })[]
+  readonly #known = new Map<string, Subject[]>()
 
   constructor(policy: ReadPolicy, bound: BoundPolicy, nodes: readonly NamedNode[]) {
     this.#policy = policy
@@ -102,6 +121,13 @@ class Subjects {
 
   of(target: Target): Subject[] {
     if (target.kind === 'network') return [{ what: target.network, place: { network: target.network } }]
+    const key = this.#bound.keyOf(target)
+    const known = this.#known.get(key) ?? this.#distinct(target)
+    this.#known.set(key, known)
+    return known
+  }
+
+  #distinct(target: Selector): Subject[] {
     const subjects = this.#subjects(target).map(({ what, membership }) => ({
       what,
       place: { node: membership },

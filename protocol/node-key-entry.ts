@@ -13,6 +13,7 @@ export interface NodeKeys {
 export const NODE_KEY_ACTIONS: ReadonlySet<string> = new Set([
   'node.enrol',
   'node.identity_rotated',
+  'node.wireguard_rotated',
   'node.keys',
 ])
 

@@ -4,17 +4,18 @@ import { dirname, join, normalize } from 'node:path'
 import { ROOT } from './run.ts'
 
 /** Node modules that only a host has; the contract and the primitives must also run at the edge. */
-const EDGE = ['protocol', 'crypto', 'secrets', 'worker', 'durable-objects']
+const EDGE = ['protocol', 'crypto', 'secrets', 'relay', 'worker', 'durable-objects']
 
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   crypto: ['protocol'],
   secrets: ['protocol', 'crypto'],
-  'durable-objects': ['protocol', 'crypto', 'secrets'],
-  worker: ['protocol', 'crypto', 'secrets', 'durable-objects'],
+  relay: ['protocol', 'crypto'],
+  'durable-objects': ['protocol', 'crypto', 'secrets', 'relay'],
+  worker: ['protocol', 'crypto', 'secrets', 'relay', 'durable-objects'],
   host: ['protocol', 'crypto'],
   agent: ['protocol', 'crypto', 'host'],
-  cli: ['protocol', 'crypto', 'host'],
+  cli: ['protocol', 'crypto', 'host', 'relay'],
 }
 
 export function importViolations(): string[] {

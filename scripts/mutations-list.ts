@@ -1,6 +1,7 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
+import { KEYS_OF_THE_MESH } from './mutations-of-keys.ts'
 import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { WATCHED_MESH } from './mutations-of-mesh-watch.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
@@ -307,28 +308,28 @@ const IDENTITIES: readonly Mutation[] = [
   ),
   mutate(
     'a proof is for any method',
-    ['durable-objects/proof.ts', 'claims.htm !== request.method || ', ''],
+    ['crypto/request-proof.ts', 'claims.htm !== request.method || ', ''],
     PROVES,
   ),
   mutate(
     'a proof is for any path',
-    ['durable-objects/proof.ts', 'claims.htu !== request.path || ', ''],
+    ['crypto/request-proof.ts', 'claims.htu !== request.path || ', ''],
     PROVES,
   ),
   mutate(
     'a proof is for any body',
-    ['durable-objects/proof.ts', ' || claims.bh !== request.bodyHash', ''],
+    ['crypto/request-proof.ts', ' || claims.bh !== request.bodyHash', ''],
     PROVES,
   ),
   mutate(
     'a proof is for any gateway',
-    ['durable-objects/proof.ts', "if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))", ''],
+    ['crypto/request-proof.ts', "if (!origins.has(claims.aud)) return err(refusal('E_PROOF_AUDIENCE'))", ''],
     PROVES,
   ),
   mutate(
     'a proof lasts for ever',
     [
-      'durable-objects/proof.ts',
+      'crypto/request-proof.ts',
       "return isTimely(claims, now) ? ok(claims) : err(refusal('E_PROOF_EXPIRED'))",
       'return ok(claims)',
     ],
@@ -336,13 +337,13 @@ const IDENTITIES: readonly Mutation[] = [
   ),
   mutate(
     'a proof may claim a long life',
-    ['durable-objects/proof.ts', 'expires - issued <= PROOF_LIFETIME_MS &&', ''],
+    ['crypto/request-proof.ts', 'expires - issued <= PROOF_LIFETIME_MS &&', ''],
     ['host', 'fuzz/proofs.test.ts', 'longer than a minute'],
   ),
   mutate(
     'a proof needs no signature',
     [
-      'durable-objects/proof.ts',
+      'crypto/request-proof.ts',
       "crypto.subtle.verify('Ed25519', key, bytes, new Uint8Array(signed))",
       'signed !== undefined',
     ],
@@ -923,6 +924,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBEDDED,
   ...ROLES,
   ...ANSWERS,
+  ...KEYS_OF_THE_MESH,
   ...NAMES_OF_THE_MESH,
   ...MESH_POLICY,
   ...WATCHED_MESH,

@@ -8,8 +8,16 @@ const POLICY = ['gateway', 'gateway/mesh-policy.test.ts'] as const
 const of = (
   name: string,
   [file, search, replace]: readonly [string, string, string],
-  [project, test]: readonly [Mutation['project'], string],
-): Mutation => ({ name: `mesh policy: ${name}`, file, search, replace, project, test })
+  [project, test, title]: readonly [Mutation['project'], string, string?],
+): Mutation => ({
+  name: `mesh policy: ${name}`,
+  file,
+  search,
+  replace,
+  project,
+  test,
+  ...(title !== undefined && { title }),
+})
 
 export const MESH_POLICY: readonly Mutation[] = [
   of(
@@ -114,6 +122,6 @@ export const MESH_POLICY: readonly Mutation[] = [
   of(
     'operators set it',
     ['worker/routes/mesh-policy.ts', ".put('/', requireRole('admin'),", ".put('/', requireRole('operator'),"],
-    ['gateway', 'gateway/roles.test.ts'],
+    ['gateway', 'gateway/roles.test.ts', 'PUT /v1/mesh/policy'],
   ),
 ]

@@ -145,7 +145,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     'a device takes the key of another',
     [
       'durable-objects/external-peers.ts',
-      "if (this.#has('wg_key = ?', wg)) return err(refusal('E_KEY_IN_USE'))",
+      "if (this.#has('?1 IN (wg_key, wg_next)', wg)) return err(refusal('E_KEY_IN_USE'))",
       '',
     ],
     WATCH,

@@ -17,8 +17,11 @@ import { meshStatusRoutes } from './routes/mesh-status.ts'
 import { metricRoutes } from './routes/metrics.ts'
 import { nodeAuditRoutes } from './routes/node-audit.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
+import { nodeRelayRoutes } from './routes/node-relay.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
+import { nodeWireguardKeyRoutes } from './routes/node-wireguard-key.ts'
 import { nodeRoutes } from './routes/nodes.ts'
+import { relayRoutes } from './routes/relay.ts'
 import { secretMetadataRoutes, secretVersionRoutes } from './routes/secret-metadata.ts'
 import { secretRoutes } from './routes/secrets.ts'
 import { sessionRoutes } from './routes/session.ts'
@@ -56,7 +59,10 @@ app.route('/v1/keys', keyRoutes)
 app.route('/v1/mesh/policy', meshPolicyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
+app.route('/v1/node/wireguard-key', nodeWireguardKeyRoutes)
 app.route('/v1/node/audit', nodeAuditRoutes)
+app.route('/v1/node/relay-grant', nodeRelayRoutes)
+app.route('/v1/relay', relayRoutes)
 app.route('/v1/audit', auditRoutes)
 app.route('/v1/api-keys', apiKeyRoutes)
 app.route('/v1/whoami', whoamiRoutes)

@@ -1,9 +1,9 @@
 /** What a request carries through the gateway. */
 import type { Context } from 'hono'
+import type { ProofId } from '../crypto/request-proof.ts'
 import type { Config } from '../durable-objects/config.ts'
 import type { Env } from '../durable-objects/env.ts'
 import type { NodeRecord } from '../durable-objects/fleet.ts'
-import type { ProofId } from '../durable-objects/proof.ts'
 import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
 import type { Result } from '../protocol/result.ts'
 import type { Role } from '../protocol/roles.ts'

@@ -10,6 +10,7 @@ import { app } from './app.ts'
 export { AuditLog } from '../durable-objects/audit-log.ts'
 export { Fleet } from '../durable-objects/fleet.ts'
 export { KeyRewrap } from '../durable-objects/key-rewrap.ts'
+export { RelayShard } from '../durable-objects/relay-shard.ts'
 export { SessionShard } from '../durable-objects/session-shard.ts'
 
 export default {

@@ -5,7 +5,7 @@
 import { equalBytes } from '@noble/ciphers/utils.js'
 import { hashApiToken, isApiKeyToken } from '../crypto/api-token.ts'
 import { utf8 } from '../crypto/bytes.ts'
-import { claimedNode, proofOf } from '../durable-objects/proof.ts'
+import { claimedNode, proofOf } from '../crypto/request-proof.ts'
 import { findApiKey, revokeApiKey } from './api-keys.ts'
 import { audit } from './audit.ts'
 import { bearerToken } from './bearer.ts'

@@ -24,6 +24,7 @@ import { defaultStateDirectory } from '../state-directory.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { NAMES_MODES, type NamesMode } from './names-mode.ts'
 import { parseRoutes } from './offered-routes.ts'
+import { PSK_MODES, type PskMode } from './psk-mode.ts'
 import { CONFIG_VARIABLE, NODE_SETTINGS, PREFIX, type SettingName } from './settings.ts'
 
 export interface NodeConfig {
@@ -55,6 +56,10 @@ export interface NodeConfig {
     readonly isKept: boolean
     readonly maxAgeMs: number
   }
+  /** How old a WireGuard key may get; undefined if it changes on command only. */
+  readonly wireguardRotationMs: number | undefined
+  /** Whether pairs of nodes share a key beside WireGuard's own. */
+  readonly psk: PskMode
   readonly logLevel: Level
 }
 
@@ -147,6 +152,10 @@ function validate(
         check('secrets_cache_max_age', settings.secrets_cache_max_age, parseMaxAge) ??
         parseMaxAge(DEFAULTS.secrets_cache_max_age),
     },
+    wireguardRotationMs: parseRotation(
+      check('wireguard_rotation', settings.wireguard_rotation, checkRotation) ?? DEFAULTS.wireguard_rotation,
+    ),
+    psk: check('psk', settings.psk, parsePskMode) ?? DEFAULTS.psk,
     logLevel: check('log_level', settings.log_level, parseLevel) ?? DEFAULTS.log_level,
   }
 }
@@ -161,6 +170,8 @@ export const DEFAULTS = {
   routes_masquerade: true,
   secrets_cache: true,
   secrets_cache_max_age: '24h',
+  wireguard_rotation: '30d',
+  psk: 'off',
   log_level: 'info',
 } as const
 
@@ -238,6 +249,19 @@ function parseMaxAge(text: string): number {
   throw invalid('E_CACHE_AGE_INVALID', 'it is a time like 90m, 24h or 7d, at most 30d')
 }
 
+/** Each change costs a row, two entries of the trail and a word to every peer. */
+const SHORTEST_ROTATION_MS = 60 * 60_000
+const LONGEST_ROTATION_MS = 365 * 24 * 60 * 60_000
+
+const parseRotation = (text: string): number | undefined =>
+  text === '0' || text === 'off' ? undefined : parseDuration(text)
+
+function checkRotation(text: string): string {
+  const every = text === '0' || text === 'off' || /^[0-9]{1,9}[smhd]$/.test(text) ? parseRotation(text) : 0
+  if (every === undefined || (every >= SHORTEST_ROTATION_MS && every <= LONGEST_ROTATION_MS)) return text
+  throw invalid('E_ROTATION_INVALID', 'it is a time like 12h or 30d, from 1h to 365d, or `off`')
+}
+
 function parseLevel(text: string): Level {
   const level = LEVELS.find((candidate) => candidate === text)
   if (level !== undefined) return level
@@ -248,6 +272,12 @@ function parseNamesMode(text: string): NamesMode {
   const mode = NAMES_MODES.find((candidate) => candidate === text)
   if (mode !== undefined) return mode
   throw invalid('E_NAMES_INVALID', `it is one of ${NAMES_MODES.join(', ')}`)
+}
+
+function parsePskMode(text: string): PskMode {
+  const mode = PSK_MODES.find((candidate) => candidate === text)
+  if (mode !== undefined) return mode
+  throw invalid('E_PSK_INVALID', `it is one of ${PSK_MODES.join(', ')}`)
 }
 
 const invalid = (code: string, message: string, fix?: string): UserError =>

@@ -27,6 +27,8 @@ export const NODE_SETTINGS = {
   routes_masquerade: { kind: 'boolean', env: ['CLAWNODE_ROUTES_MASQUERADE'], flag: '--no-masquerade' },
   secrets_cache: { kind: 'boolean', env: ['CLAWNODE_SECRETS_CACHE'], flag: '--no-cache' },
   secrets_cache_max_age: { kind: 'text', env: ['CLAWNODE_SECRETS_CACHE_MAX_AGE'] },
+  wireguard_rotation: { kind: 'text', env: ['CLAWNODE_WIREGUARD_ROTATION'] },
+  psk: { kind: 'text', env: ['CLAWNODE_PSK'] },
   log_level: { kind: 'text', env: ['CLAWNODE_LOG_LEVEL', 'CLAWNODE_LOG'] },
 } as const satisfies SettingSpecs
 

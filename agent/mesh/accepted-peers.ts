@@ -31,8 +31,11 @@ export function acceptPeers(
   const peers = new Map<NodeId, MeshPeer>()
   const refused: RefusedPeer[] = []
   for (const peer of map.values()) {
-    if (String([peer.id, peer.wg, peer.ip4]) === String(ours)) continue
-    const claims = [peer.id, peer.wg, peer.ip4, peerIpv6(fleet.id, peer)]
+    // While our key changes the map may say the one before, or the one to come.
+    const isOurs = peer.wg === wireguard.publicKey || peer.next === wireguard.publicKey
+    if (peer.id === id && peer.ip4 === ipv4 && isOurs) continue
+    const { next = peer.wg } = peer
+    const claims = [...new Set([peer.id, peer.wg, next, peer.ip4, peerIpv6(fleet.id, peer)])]
     const holder = claims.map((claim) => taken.get(claim)).find((found) => found !== undefined)
     if (!isIn(fleet.range, peer.ip4)) {
       refused.push({ id: peer.id, why: `its address ${peer.ip4} is not in the fleet's range` })

@@ -1,4 +1,5 @@
 /** Tells peers where this node is, as long as there is a connection over which to tell it. */
+import type { SignalContent } from '../../crypto/signal.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Log } from '../log.ts'
 import type { OwnPlace } from './paths/path-engine.ts'
@@ -18,6 +19,10 @@ export class Announcer {
     this.#log = log
   }
 
+  get isConnected(): boolean {
+    return this.#connection !== undefined
+  }
+
   connect(): void {
     this.#connection = {}
   }
@@ -35,14 +40,27 @@ export class Announcer {
 
   /** @param reply whether they are asked for the same in return. */
   announce(peers: readonly MeshPeer[], { reply }: { readonly reply: boolean }): void {
+    this.say(peers, { kind: 'endpoints', ...this.#place, reply })
+  }
+
+  say(peers: readonly MeshPeer[], content: SignalContent): void {
     const connection = this.#connection
     if (connection === undefined || peers.length === 0) return
     const send = async () => {
-      for await (const batch of this.#signals.seal(peers, { kind: 'endpoints', ...this.#place, reply })) {
+      for await (const batch of this.#signals.seal(peers, content)) {
         if (this.#connection !== connection) return
         this.#send(batch)
       }
     }
     send().catch((error) => this.#log.warn('signals could not be sent', { problem: String(error) }))
+  }
+
+  /** Seals now, for what must not wait then. @returns how to send it. */
+  async prepare(peers: readonly MeshPeer[], content: SignalContent): Promise<() => void> {
+    const batches: SealedSignal[][] = []
+    for await (const batch of this.#signals.seal(peers, content)) batches.push(batch)
+    return () => {
+      if (this.#connection !== undefined) for (const batch of batches) this.#send(batch)
+    }
   }
 }

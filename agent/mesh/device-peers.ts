@@ -1,8 +1,18 @@
 /** The peers on the interface: made to follow the map, and read back for those who ask how they are. */
-import type { FleetId, NodeId } from '../../protocol/ids.ts'
+import type { SecretBytes } from '../../crypto/secret-bytes.ts'
+import { nodeIpv6 } from '../../protocol/addresses.ts'
+import type { FleetId, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
 import { hasAgent } from './agent-peer.ts'
+import {
+  holdersOf,
+  type KeySuccession,
+  type Listening,
+  type Move,
+  moveOne,
+  prepareMove,
+} from './key-succession.ts'
 import type { ReachedPeer } from './path-mtu.ts'
 import type { PathPlan } from './paths/pair-path.ts'
 import type { PathEngine, PathStatus } from './paths/path-engine.ts'
@@ -17,6 +27,7 @@ interface Options {
   readonly fleet: FleetId
   readonly device: WireGuardDevice
   readonly paths: PathEngine
+  readonly succession: KeySuccession
   readonly clock: Clock
 }
 
@@ -32,6 +43,13 @@ interface Followed {
   readonly pairs: readonly PeerStatus[]
   /** Those that are reached, and where. */
   readonly reached: readonly ReachedPeer[]
+  /** As they were before. */
+  readonly psks: readonly FoundPeer[]
+}
+
+export interface FoundPeer {
+  readonly id: NodeId
+  readonly found: ActualPeer | undefined
 }
 
 export class DevicePeers {
@@ -53,11 +71,13 @@ export class DevicePeers {
 
   /** @returns how many are reachable, whether any was reached where it never was before, and which ones `wg` does not take. */
   async follow(peers: readonly MeshPeer[], networks: Networks): Promise<Followed> {
-    const { fleet, device, paths, clock } = this.#options
-    const actual = await this.#read()
+    const { fleet, device, paths, clock, succession } = this.#options
+    let actual = await this.#read()
     this.#endpoints = [...actual.values()].flatMap(({ endpoint }) => addressOf(endpoint) ?? [])
-    const plans = peers.map((peer) => {
-      const found = actual.get(peer.wg)
+    const holders = holdersOf(actual.values())
+    const { peers: current, listening } = succession.settle(peers, actual)
+    const plans = current.map((peer) => {
+      const found = holders.get(`${peerIpv6(fleet, peer)}/128`) ?? actual.get(peer.wg)
       const learned = found !== undefined && paths.remember(peer.id, found)
       return { peer, found, learned, ...this.#plan(peer, found, peers.length) }
     })
@@ -69,13 +89,21 @@ export class DevicePeers {
       reset,
       keepalive,
     }))
-    const steps = reconcile(desired, [...actual.values()])
+    const moves = plans.flatMap(({ found: from }, index) => {
+      const to = desired[index]
+      return from === undefined || to === undefined || from.publicKey === to.publicKey ? [] : [{ from, to }]
+    })
+    for (const move of moves) await moveOne(device, move, actual)
+    if (moves.length > 0) actual = await this.#read()
+    const steps = reconcile([...desired, ...listening], [...actual.values()])
     const put = this.#refused.select(steps.put)
     this.#refused.note(put, await device.apply({ ...steps, put }))
+    await this.#shareWithNext(listening, actual)
     for (const { peer, endpoint } of plans) if (endpoint !== undefined) paths.applied(peer.id, endpoint)
     return {
       reachable: plans.filter(({ found }) => isReachable(found, clock.now())).length,
       learned: plans.some(({ learned }) => learned),
+      psks: plans.map(({ peer: { id }, found }) => ({ id, found })),
       refused: this.#refused.among(peers),
       pairs: plans.filter(({ peer }) => hasAgent(peer)).map(({ peer, found }) => this.#status(peer, found)),
       reached: plans.flatMap(({ peer: { id, ip4 }, found }) => {
@@ -94,10 +122,50 @@ export class DevicePeers {
     return paths.plan(peer.id, found)
   }
 
+  /** Gives the peer's keys, this and the next one, another pre-shared key. @returns false if the peer is not there. */
+  async setPsk({ wg, next }: MeshPeer, psk: SecretBytes | undefined): Promise<boolean> {
+    const { device } = this.#options
+    const actual = await this.#read()
+    const keys = [wg, next].flatMap((key) => (key !== undefined && actual.has(key) ? [key] : []))
+    for (const key of keys) await device.setPsk(key, psk)
+    return keys.length > 0
+  }
+
+  /** A next key that was not there until now is the same node's, and shares what it shares. */
+  async #shareWithNext(
+    listening: readonly Listening[],
+    actual: ReadonlyMap<string, ActualPeer>,
+  ): Promise<void> {
+    const { device } = this.#options
+    for (const { publicKey, current } of listening) {
+      if (actual.has(publicKey) || actual.get(current)?.hasPsk !== true) continue
+      using psk = await device.readPsk(current)
+      await device.setPsk(publicKey, psk)
+    }
+  }
+
+  /** Makes ready what is to be done in the moment in which this peer changes its key. @returns how to do it. */
+  async readyToMove({ id, wg }: MeshPeer, next: WireGuardKey): Promise<() => Promise<void>> {
+    const { device, fleet } = this.#options
+    const actual = await this.#read()
+    const from = holdersOf(actual.values()).get(`${nodeIpv6(fleet, id)}/128`)
+    if (from?.publicKey !== wg) return () => Promise.resolve()
+    const move: Move = { from, to: { ...from, publicKey: next, endpoint: undefined } }
+    return prepareMove(device, move, actual)
+  }
+
+  /** Those that were heard of lately. */
+  async reachable(peers: readonly MeshPeer[]): Promise<MeshPeer[]> {
+    const { clock, succession } = this.#options
+    const actual = await this.#read()
+    return peers.filter((peer) => isReachable(actual.get(succession.current(peer, actual).wg), clock.now()))
+  }
+
   /** Without the interface no peer is reachable. */
   async status(peers: readonly MeshPeer[]): Promise<PeerStatus[]> {
+    const { succession } = this.#options
     const actual = await this.#read().catch(() => new Map<string, ActualPeer>())
-    return peers.map((peer) => this.#status(peer, actual.get(peer.wg)))
+    return peers.map((peer) => this.#status(peer, actual.get(succession.current(peer, actual).wg)))
   }
 
   #status(peer: MeshPeer, found: ActualPeer | undefined): PeerStatus {

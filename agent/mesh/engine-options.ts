@@ -5,12 +5,14 @@ import type { Settings } from '../../protocol/frames.ts'
 import type { Endpoint, FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPosition } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import type { PskMode } from '../config/psk-mode.ts'
 import type { MeshNames, NamesStatus } from '../dns/mesh-names.ts'
 import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { NodeRouteStatus, OfferedRoutes } from './enforcement.ts'
 import type { Commands } from './exec.ts'
 import type { MapAck } from './map-acks.ts'
+import type { MapLease } from './map-lease.ts'
 import type { MtuProbe } from './mtu-probe.ts'
 import type { ProbePort } from './paths/shared-port.ts'
 import type { PeerStatus } from './peer-status.ts'
@@ -36,7 +38,8 @@ export interface MeshEngineOptions {
   readonly stun?: readonly string[]
   /** Shares WireGuard's port with the agent. Without it paths are tried by WireGuard alone. */
   readonly openPort?: (() => Promise<ProbePort>) | undefined
-  readonly relay?: RelayPaths
+  /** Undefined if this node uses none. */
+  readonly relay?: RelayPaths | undefined
   /** What is the same as long as this machine's addresses are. Without it a change is noticed some seconds later. */
   readonly networkState?: () => string
   readonly backend: WireGuardBackend
@@ -49,6 +52,10 @@ export interface MeshEngineOptions {
   readonly names?: Pick<MeshNames, 'follow' | 'interfaceUp' | 'status' | 'stop'> | undefined
   readonly clock: Clock
   readonly log: Log
+  /** Whether pairs of nodes that both want it share a key beside WireGuard's own. */
+  readonly psk?: PskMode | undefined
+  /** Whether the map may be used. */
+  readonly lease: Pick<MapLease, 'state'>
   readonly loadCache: () => string | undefined
   /** The text names every peer and where it is: for this user's eyes only. */
   readonly saveCache: (text: string) => void
@@ -63,6 +70,8 @@ export interface MeshStatus {
   readonly position: MeshPosition | undefined
   readonly peers: readonly PeerStatus[]
   readonly names: NamesStatus | undefined
+  /** Peers with which this node shares a key beside WireGuard's own. */
+  readonly psk: number
   /** Networks behind this node and others. */
   readonly routes: readonly NodeRouteStatus[]
   readonly ignoredSignals: IgnoredSignals

@@ -5,7 +5,7 @@
  * again without anyone's help.
  */
 import type { BlockList } from 'node:net'
-import type { EndpointsSignal } from '../../crypto/signal.ts'
+import type { EndpointsSignal, Signal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
 import type { MeshQuestion } from '../../protocol/frames.ts'
@@ -14,7 +14,7 @@ import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts
 import type { MeshSummary } from '../../protocol/mesh-report.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
-import { withAgents } from './agent-peer.ts'
+import { hasAgent, withAgents } from './agent-peer.ts'
 import { Announcer } from './announcer.ts'
 import { MeshAnswers } from './answers.ts'
 import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
@@ -25,16 +25,22 @@ import { Enforcement } from './enforcement.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
 import { requireFleetRange } from './fleet-range.ts'
+import { HeardSignals } from './heard-signals.ts'
 import { MeshInterface } from './interface.ts'
 import { ranges } from './ip-ranges.ts'
+import { type HandoverEnd, KeyHandover } from './key-handover.ts'
+import { KeySignals } from './key-signals.ts'
+import { KeySuccession } from './key-succession.ts'
 import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { type MapAck, MapAcks } from './map-acks.ts'
+import { describeLease, LEASE_FIX } from './map-lease.ts'
 import type { MtuProbe } from './mtu-probe.ts'
 import { summarise } from './pair-report.ts'
 import { PathMtu } from './path-mtu.ts'
 import { NetworkWatch } from './paths/network-watch.ts'
 import { PathEngine } from './paths/path-engine.ts'
+import { PskAgreement } from './psk-agreement.ts'
 import { describeRefused } from './refused-peers.ts'
 import { noRelay } from './relay-paths.ts'
 import { SerialTask } from './serial-task.ts'
@@ -52,7 +58,13 @@ export class MeshEngine {
   readonly #fleetRanges: BlockList
   readonly #interface: MeshInterface
   readonly #enforcement: Enforcement
+  readonly #device: WireGuardDevice
   readonly #devicePeers: DevicePeers
+  readonly #succession: KeySuccession
+  readonly #handover: KeyHandover
+  readonly #keySignals: KeySignals
+  readonly #psk: PskAgreement
+  readonly #heard = new HeardSignals()
   readonly #signals: Signals
   readonly #announcer: Announcer
   readonly #paths: PathEngine
@@ -88,7 +100,9 @@ export class MeshEngine {
       commands,
       backend,
       device,
-      keys: self.wireguard,
+      get keys() {
+        return self.wireguard
+      },
       listenPort,
       ipv4: self.ipv4,
       ipv6: nodeIpv6(fleet.id, self.id),
@@ -122,7 +136,6 @@ export class MeshEngine {
       announce: (peer) => this.#announce(peer),
     })
     this.#paths.useStun({ own: options.stun ?? [] })
-    this.#devicePeers = new DevicePeers({ fleet: fleet.id, device, paths: this.#paths, clock })
     this.#acks = new MapAcks(clock, options.sendAck)
     this.#answers = new MeshAnswers({
       fleet: fleet.id,
@@ -133,11 +146,45 @@ export class MeshEngine {
       peers: () => this.#devicePeers.status(this.#peers()),
       open: () => openEndpoints(this.#own, options.publicEndpoint),
     })
+    this.#device = device
+    this.#succession = new KeySuccession(clock)
+    this.#devicePeers = new DevicePeers({
+      fleet: fleet.id,
+      device,
+      paths: this.#paths,
+      succession: this.#succession,
+      clock,
+    })
+    this.#psk = new PskAgreement({
+      fleet: fleet.id,
+      self,
+      isWanted: options.psk === 'ml-kem-768',
+      clock,
+      log,
+      say: (peer, content) => this.#announcer.say([peer], content),
+      install: (peer, psk) => this.#devicePeers.setPsk(peer, psk),
+    })
+    this.#handover = new KeyHandover({
+      clock,
+      reachable: () => this.#devicePeers.reachable(this.#peers().filter(hasAgent)),
+      say: (peers, content) => this.#announcer.say(peers, content),
+      prepare: (peers, content) => this.#announcer.prepare(peers, content),
+      isConnected: () => this.#announcer.isConnected && !this.#stopped,
+    })
     this.#apply = new SerialTask(
       clock,
       () => this.#reconcile(),
       (problem) => log.warn('the mesh interface could not be brought up to date', { problem }),
     )
+    options.relay?.onChange(() => void this.#apply.request())
+    this.#keySignals = new KeySignals({
+      succession: this.#succession,
+      handover: this.#handover,
+      devicePeers: this.#devicePeers,
+      announcer: this.#announcer,
+      apply: this.#apply,
+      log,
+    })
   }
 
   /** Where the map is; to be sent with `register` and `mesh_resync`. */
@@ -196,17 +243,26 @@ export class MeshEngine {
       this.#peers().filter(({ id, seal }) => before.get(id)?.seal !== seal),
       { reply: true },
     )
+    // A shared key is of two WireGuard keys: with another one it is agreed on anew.
+    this.#psk.begin(this.#peers().filter(({ id, wg }) => before.get(id)?.wg !== wg))
     return result
   }
 
   /** Never throws: whoever can send a signal must not be able to stop the agent. */
   async onSignal(from: NodeId, sealed: string): Promise<void> {
+    const lastAt = (kind: Signal['kind']) =>
+      kind === 'endpoints' ? this.#paths.lastSignalAt(from) : this.#heard.lastAt(from, kind)
+    const signal = await this.#signals.open(this.#accepted.peers.get(from), sealed, lastAt)
+    // As the map has it by now.
     const sender = this.#accepted.peers.get(from)
-    const signal = await this.#signals.open(sender, sealed, () => this.#paths.lastSignalAt(from))
-    if (sender === undefined || signal === undefined || !this.#accepted.peers.has(from)) return
-    switch (signal.kind) {
-      case 'endpoints':
-        return this.#onEndpoints(sender, signal)
+    if (sender === undefined || signal === undefined) return
+    if (signal.kind === 'endpoints') return this.#onEndpoints(sender, signal)
+    this.#heard.note(from, signal)
+    if (signal.kind === 'key') return this.#keySignals.hear(sender, signal)
+    try {
+      await this.#psk.hear(sender, signal)
+    } catch (error) {
+      this.#options.log.warn('a pre-shared key could not be set', { problem: String(error) })
     }
   }
 
@@ -217,17 +273,54 @@ export class MeshEngine {
     if (signal.reply) this.#announcer.announce([sender], { reply: false })
   }
 
+  /**
+   * Changes to another key, which the gateway has announced; `commit` makes it the one in force, also after a crash. Unless it is done, nothing is
+   * changed. @param isPatient see KeyHandover.
+   */
+  async handOver(
+    next: MeshEngineOptions['self']['wireguard'],
+    commit: () => void,
+    isPatient: boolean,
+  ): Promise<HandoverEnd> {
+    if (!this.#interfaceUp || !this.#announcer.isConnected) return 'no gateway'
+    const swap = async () => {
+      commit()
+      try {
+        await this.#device.setPrivateKey(next.privateKey)
+      } catch (error) {
+        this.#options.log.warn('the interface did not take its new key at once', { problem: String(error) })
+        this.#interfaceUp = false
+        await this.#apply.request()
+      }
+    }
+    const end = await this.#handover.run(next.publicKey, swap, isPatient)
+    if (end === 'done') this.#psk.begin(this.#peers())
+    return end
+  }
+
   /** The session is up: every peer is told where this node is, and asked the same. */
   onConnected({ stun }: MeshSettings): void {
     this.#paths.useStun({ gateway: stun })
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
     this.#acks.connect()
+    this.#psk.beginEachDay(() => this.#peers())
+  }
+
+  /** The lease of the map has ended, or lasts again. */
+  leaseChanged(): void {
+    const { lease, log } = this.#options
+    this.#accept()
+    void this.#apply.request()
+    if (lease.state === 'lasts') log.info('the mesh map may be used', { peers: this.#accepted.peers.size })
+    else log.error(this.#leaseProblem ?? 'the mesh map may not be used', { fix: LEASE_FIX })
   }
 
   onDisconnected(): void {
     this.#announcer.disconnect()
     this.#acks.disconnect()
+    this.#succession.release()
+    if (this.#succession.isListening(this.#peers())) void this.#apply.request()
   }
 
   /** @returns what is sealed for whoever asks; undefined if there is no answer. */
@@ -244,8 +337,9 @@ export class MeshEngine {
       peers: await this.#devicePeers.status(this.#peers()),
       names: this.#options.names?.status,
       routes: this.#enforcement.status,
+      psk: this.#psk.settled.size,
       ignoredSignals: this.#signals.ignored,
-      lastError: this.#apply.lastError ?? this.#leftOut,
+      lastError: this.#leaseProblem ?? this.#apply.lastError ?? this.#leftOut,
     }
   }
 
@@ -256,6 +350,7 @@ export class MeshEngine {
     this.#acks.stop()
     this.#tick?.cancel()
     this.#watch?.stop()
+    this.#psk.stop()
     await this.#paths.stop()
     await this.#apply.stop()
     this.#mtuProbe?.close()
@@ -266,16 +361,24 @@ export class MeshEngine {
     await this.#enforcement.stop()
   }
 
+  get #leaseProblem(): string | undefined {
+    return describeLease(this.#options.lease.state, this.#map.peers.size)
+  }
+
   #peers(): MeshPeer[] {
     return [...this.#accepted.peers.values()]
   }
 
   /** The map has changed. */
   #accept(known?: ReadonlyMap<NodeId, Known>): void {
-    const { fleet, self } = this.#options
-    this.#accepted = acceptPeers(this.#map.peers, { id: fleet.id, range: this.#fleetRange }, self)
+    const { fleet, self, lease } = this.#options
+    const map = lease.state === 'lasts' ? this.#map.peers : new Map<NodeId, MeshPeer>()
+    this.#accepted = acceptPeers(map, { id: fleet.id, range: this.#fleetRange }, self)
     this.#paths.setPeers(withAgents(this.#accepted.peers), known)
     this.#signals.forgetAllBut(this.#accepted.peers)
+    this.#heard.forgetAllBut(this.#accepted.peers)
+    this.#psk.forgetAllBut(this.#accepted.peers)
+    this.#succession.forgetAllBut(this.#accepted.peers)
     this.#options.names?.follow(this.#peers())
   }
 
@@ -319,10 +422,11 @@ export class MeshEngine {
       approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
     })
     await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
-    const { reachable, learned, refused, reached, pairs } = await this.#devicePeers.follow(
+    const { reachable, learned, refused, reached, psks, pairs } = await this.#devicePeers.follow(
       peers,
       this.#enforcement,
     )
+    await this.#psk.look(this.#accepted.peers, psks)
     this.#interfaceUp = true
     const missing = await this.#enforcement.setRoutes(
       peers,
@@ -355,7 +459,8 @@ export class MeshEngine {
     if (this.#stopped) return
     const { clock } = this.#options
     this.#tick?.cancel()
-    const wait = this.#paths.isUnsettled() ? SEARCH_TICK_MS : IDLE_TICK_MS
+    const isUnsettled = this.#paths.isUnsettled() || this.#succession.isListening(this.#peers())
+    const wait = isUnsettled ? SEARCH_TICK_MS : IDLE_TICK_MS
     this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
   }
 

@@ -71,6 +71,7 @@ export class MeshInterface {
     const { device, keys, listenPort } = this.#options
     const state = await device.read()
     if (state.publicKey === keys.publicKey && state.listenPort === listenPort) return
+    if (state.listenPort === listenPort) return device.setPrivateKey(keys.privateKey)
     await withPort(listenPort, () => device.configure(keys.privateKey, listenPort))
   }
 

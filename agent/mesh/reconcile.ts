@@ -23,6 +23,8 @@ export interface ActualPeer {
   readonly lastHandshake: number
   readonly rxBytes: number
   readonly txBytes: number
+  /** Whether it has a pre-shared key. */
+  readonly hasPsk?: true
 }
 
 /** The fields that differ. */

@@ -41,8 +41,8 @@ export class RefusedPeers {
   }
 
   among(peers: readonly MeshPeer[]): RefusedPeer[] {
-    return peers.flatMap(({ id, wg }) => {
-      const refused = this.#refused.get(wg)
+    return peers.flatMap(({ id, wg, next }) => {
+      const refused = this.#refused.get(wg) ?? (next && this.#refused.get(next))
       return refused === undefined ? [] : [{ id, why: refused.problem }]
     })
   }

@@ -3,8 +3,8 @@ import type { NodeId } from '../../protocol/ids.ts'
 import type { Clock } from '../clock.ts'
 
 const PER_SECOND = 2
-/** A peer that connects, answers and moves in one moment. */
-const BURST = 8
+/** A peer that connects, answers, moves, changes its key and agrees on a shared one, all in one moment. */
+const BURST = 16
 
 interface Bucket {
   readonly tokens: number

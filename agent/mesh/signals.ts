@@ -1,6 +1,6 @@
 /** Signals between this node and its peers: who may say what, and that it is said once. */
 import type { importSealingKey } from '../../crypto/hpke.ts'
-import { openSignal, type Signal, type SignalKind, sealSignal } from '../../crypto/signal.ts'
+import { openSignal, type Signal, type SignalContent, sealSignal } from '../../crypto/signal.ts'
 import type { FleetId, NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
@@ -10,16 +10,13 @@ import { SenderLimit } from './sender-limit.ts'
 
 export interface SealedSignal {
   readonly to: NodeId
-  /** Of those that wait for one peer only the newest of a kind is worth sending. */
-  readonly kind: SignalKind
+  /** Of two of one kind to one peer only the newer is worth sending. */
+  readonly kind: Signal['kind']
   readonly sealed: string
 }
 
 /** A clock may be wrong, but one that is this wrong would make every later signal of its node look old. */
 const MAX_AHEAD_MS = 10 * 60_000
-
-/** What is to be said, before it has its time. */
-type Unsent<T> = T extends unknown ? Omit<T, 'at'> : never
 
 interface Counts {
   /** Not in our map, or no longer. */
@@ -58,7 +55,7 @@ export class Signals {
   }
 
   /** Batches that fit a frame each. */
-  async *seal(all: readonly MeshPeer[], content: Unsent<Signal>): AsyncGenerator<SealedSignal[]> {
+  async *seal(all: readonly MeshPeer[], content: SignalContent): AsyncGenerator<SealedSignal[]> {
     const peers = all.filter(hasAgent)
     for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
       const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
@@ -75,7 +72,7 @@ export class Signals {
   async open(
     sender: MeshPeer | undefined,
     sealed: string,
-    lastAt: (kind: SignalKind) => number | undefined,
+    lastAt: (kind: Signal['kind']) => number | undefined,
   ): Promise<Signal | undefined> {
     if (sender?.seal === undefined) return this.#ignore('unknownSender')
     if (!this.#limit.admit(sender.id)) return this.#ignore('tooMany')

@@ -5,6 +5,8 @@ import type { ActualPeer } from './reconcile.ts'
 
 const TAB = 9
 const LINE_FEED = 10
+/** Of `(none)`, which no key in base64 begins with. */
+const PARENTHESIS = 40
 
 export interface DeviceState {
   /** Undefined until a private key is set. */
@@ -29,17 +31,21 @@ export function parseDump(dump: Uint8Array): DeviceState {
 function wipeSecrets(dump: Uint8Array): void {
   let line = 0
   let field = 0
+  let start = 0
   for (let i = 0; i < dump.length; i++) {
     if (dump[i] === LINE_FEED) {
       line++
       field = 0
-    } else if (dump[i] === TAB) field++
-    else if (field === (line === 0 ? 0 : 1)) dump[i] = 0
+      start = i + 1
+    } else if (dump[i] === TAB) {
+      field++
+      start = i + 1
+    } else if (field === (line === 0 ? 0 : 1) && dump[start] !== PARENTHESIS) dump[i] = 0
   }
 }
 
 function parsePeer(line: string): ActualPeer {
-  const [key, , endpoint, allowedIps, handshake, rx, tx, keepalive] = line.split('\t')
+  const [key, psk, endpoint, allowedIps, handshake, rx, tx, keepalive] = line.split('\t')
   const publicKey = key === undefined ? undefined : optionalKey(key)
   if (
     publicKey === undefined ||
@@ -56,6 +62,7 @@ function parsePeer(line: string): ActualPeer {
     lastHandshake: Number(handshake),
     rxBytes: Number(rx),
     txBytes: Number(tx),
+    ...(psk !== '(none)' && { hasPsk: true as const }),
   }
 }
 

@@ -1,6 +1,6 @@
 /** A WireGuard interface by way of `wg`. Inside the agent keys are base64url; here, and only here, they become WireGuard's base64. */
 import { base64UrlToBase64, utf8 } from '../../crypto/bytes.ts'
-import type { SecretBytes } from '../../crypto/secret-bytes.ts'
+import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import type { WireGuardKey } from '../../protocol/ids.ts'
 import { CommandError, type Commands } from './exec.ts'
 import type { PeerChange, Steps } from './reconcile.ts'
@@ -9,6 +9,14 @@ import { type DeviceState, parseDump } from './wg-dump.ts'
 /** Peers named in one argument list, which the kernel bounds. */
 const PEERS_PER_CALL = 250
 const BASE64 = utf8('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
+
+interface ReplacingPeer {
+  readonly publicKey: WireGuardKey
+  readonly allowedIps: readonly string[]
+  readonly endpoint: string | undefined
+  readonly keepalive: number
+  readonly psk?: SecretBytes | undefined
+}
 
 /** A peer that `wg` does not take. */
 export interface Refusal {
@@ -31,11 +39,46 @@ export class WireGuardDevice {
   }
 
   async configure(privateKey: SecretBytes, listenPort: number): Promise<void> {
-    const key = base64(privateKey.expose())
+    await this.#setWithKey(['listen-port', String(listenPort), 'private-key', '/dev/stdin'], privateKey)
+  }
+
+  /** Leaves the port alone: to set it, even to what it is, opens the socket anew and loses what is on its way. */
+  async setPrivateKey(privateKey: SecretBytes): Promise<void> {
+    await this.#setWithKey(['private-key', '/dev/stdin'], privateKey)
+  }
+
+  /**
+   * One peer in place of another, in one command: at no moment are the addresses nobody's. A keepalive that was off and now is not makes
+   * WireGuard call the peer at once.
+   */
+  async replace(
+    old: WireGuardKey,
+    { publicKey, allowedIps, endpoint, keepalive, psk }: ReplacingPeer,
+  ): Promise<void> {
+    const change = [...named(publicKey), ...(psk === undefined ? [] : ['preshared-key', '/dev/stdin'])]
+    if (endpoint !== undefined) change.push('endpoint', endpoint)
+    change.push('persistent-keepalive', String(keepalive), 'allowed-ips', allowedIps.join(','))
+    const settings = [...change, ...named(old), 'remove']
+    await (psk === undefined ? this.#set(settings) : this.#setWithKey(settings, psk))
+  }
+
+  /** Of a peer that is there; it counts from the next handshake on. @param psk undefined for none. */
+  async setPsk(publicKey: WireGuardKey, psk: SecretBytes | undefined): Promise<void> {
+    const settings = [...named(publicKey), 'preshared-key', psk === undefined ? '/dev/null' : '/dev/stdin']
+    await (psk === undefined ? this.#set(settings) : this.#setWithKey(settings, psk))
+  }
+
+  /** The pre-shared key of a peer, which the caller wipes; undefined if it has none. */
+  async readPsk(publicKey: WireGuardKey): Promise<SecretBytes | undefined> {
+    const output = await this.#commands.run('wg', ['show', this.name, 'preshared-keys'])
     try {
-      await this.#set(['listen-port', String(listenPort), 'private-key', '/dev/stdin'], key)
+      const line = Buffer.from(`${base64UrlToBase64(publicKey)}\t`)
+      const at = Buffer.from(output.buffer, output.byteOffset, output.byteLength).indexOf(line)
+      const key =
+        at < 0 ? undefined : fromBase64Bytes(output.subarray(at + line.length, at + line.length + 44))
+      return key && SecretBytes.take(key)
     } finally {
-      key.fill(0)
+      output.fill(0)
     }
   }
 
@@ -77,6 +120,16 @@ export class WireGuardDevice {
     await this.#commands.run('wg', ['addconf', this.name, '/dev/stdin'], utf8(peers.map(section).join('\n')))
   }
 
+  /** The settings name /dev/stdin where the key belongs. */
+  async #setWithKey(settings: readonly string[], secret: SecretBytes): Promise<void> {
+    const key = base64(secret.expose())
+    try {
+      await this.#set(settings, key)
+    } finally {
+      key.fill(0)
+    }
+  }
+
   async #set(settings: readonly string[], input?: Uint8Array): Promise<void> {
     await this.#commands.run('wg', ['set', this.name, ...settings], input)
   }
@@ -94,7 +147,8 @@ const section = ({ publicKey, allowedIps = [], endpoint, keepalive }: PeerChange
   [
     '[Peer]',
     `PublicKey = ${base64UrlToBase64(publicKey)}`,
-    `AllowedIPs = ${allowedIps.join(', ')}`,
+    // One that names none is left without any, but `wg` does not take the line.
+    ...(allowedIps.length === 0 ? [] : [`AllowedIPs = ${allowedIps.join(', ')}`]),
     ...(endpoint === undefined ? [] : [`Endpoint = ${endpoint}`]),
     ...(keepalive === undefined ? [] : [`PersistentKeepalive = ${keepalive}`]),
     '',
@@ -108,6 +162,20 @@ function base64(bytes: Uint8Array): Uint8Array {
     text[at] = BASE64[(pair >> (10 - (bit & 7))) & 63] ?? 0
   }
   return text
+}
+
+/** Undefined if it is not 32 bytes: `(none)`, for one. */
+function fromBase64Bytes(text: Uint8Array): Uint8Array | undefined {
+  if (text.length !== 44 || text[43] !== '='.charCodeAt(0)) return undefined
+  const bytes = new Uint8Array(32)
+  for (let at = 0; at < 43; at++) {
+    const value = BASE64.indexOf(text[at] ?? 0)
+    if (value < 0) return undefined
+    for (let bit = 0; bit < 6 && at * 6 + bit < 256; bit++)
+      if ((value >> (5 - bit)) & 1)
+        bytes[(at * 6 + bit) >> 3] = (bytes[(at * 6 + bit) >> 3] ?? 0) | (128 >> ((at * 6 + bit) & 7))
+  }
+  return bytes
 }
 
 function* chunks<T>(items: readonly T[]): Generator<readonly T[]> {

@@ -45,9 +45,17 @@ export async function dial(
       const generation = raiseGeneration(directory)
       return { type: 'register', protocol: PROTOCOL_VERSION, generation, channel, ...describe() }
     },
-    isGateway({ gateway, protocol, time }, { generation }) {
+    isGateway({ gateway, protocol, time, settings }, { generation }) {
       const { fleet, id } = node.state.node
-      const transcript = sessionTranscript({ fleet, node: id, proof: jti, generation, protocol, time })
+      const transcript = sessionTranscript({
+        fleet,
+        node: id,
+        proof: jti,
+        generation,
+        protocol,
+        time,
+        leaseMs: settings.leaseMs,
+      })
       return gatewayKeys.verify(gateway, transcript)
     },
   }

@@ -46,7 +46,17 @@ export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
 export type PushedFrame = Extract<
   GatewayFrame,
-  { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' | 'ack' | 'rotate_identity' | 'secret_changed' }
+  {
+    type:
+      | 'mesh'
+      | 'mesh_report'
+      | 'mesh_ping'
+      | 'signal'
+      | 'ack'
+      | 'rotate_identity'
+      | 'rotate_wireguard'
+      | 'secret_changed'
+  }
 >
 
 interface Options {
@@ -54,6 +64,8 @@ interface Options {
   readonly clock: Clock
   readonly log: Log
   readonly onRegistered: (frame: Registered) => void
+  /** A heartbeat was answered. */
+  readonly onPong?: () => void
   readonly onFrame: (frame: PushedFrame) => void
 }
 
@@ -142,7 +154,9 @@ export class Session {
     if (binary || this.#reason !== undefined) return
     const text = data.toString()
     if (text === PONG) {
-      this.#heartbeat?.pong()
+      if (this.#heartbeat === undefined) return
+      this.#heartbeat.pong()
+      this.#options.onPong?.()
       return
     }
     const frame = parseGatewayFrame(text, this.#options.log)

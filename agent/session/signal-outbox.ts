@@ -3,36 +3,37 @@
  * newest of its kind for each peer is worth sending.
  */
 
-import type { SignalKind } from '../../crypto/signal.ts'
+import type { SignalFrame } from '../../protocol/frames.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
+import { MAX_FRAME_BYTES, MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { Clock, Timer } from '../clock.ts'
 import type { TokenBucket } from './token-bucket.ts'
 
-interface Addressed {
-  readonly to: NodeId
-  readonly sealed: string
-}
+/** JSON around a sealed signal, and around the frame: more than either takes. */
+const ENVELOPE_BYTES = 64
 
-export interface OutgoingSignal extends Addressed {
-  readonly kind: SignalKind
+export interface OutgoingSignal {
+  readonly to: NodeId
+  /** Undefined where there is but one. */
+  readonly kind?: string
+  readonly sealed: string
 }
 
 export class SignalOutbox {
   readonly #clock: Clock
   readonly #bucket: TokenBucket
-  readonly #send: (signals: Addressed[]) => void
-  readonly #pending = new Map<string, OutgoingSignal>()
+  readonly #send: (signals: SignalFrame['signals']) => void
+  readonly #pending = new Map<string, SignalFrame['signals'][number]>()
   #timer: Timer | undefined
 
-  constructor(clock: Clock, bucket: TokenBucket, send: (signals: Addressed[]) => void) {
+  constructor(clock: Clock, bucket: TokenBucket, send: (signals: SignalFrame['signals']) => void) {
     this.#clock = clock
     this.#bucket = bucket
     this.#send = send
   }
 
   add(signals: readonly OutgoingSignal[]): void {
-    for (const signal of signals) this.#pending.set(`${signal.kind} ${signal.to}`, signal)
+    for (const { to, kind = '', sealed } of signals) this.#pending.set(`${to} ${kind}`, { to, sealed })
     if (this.#timer === undefined) this.#flush()
   }
 
@@ -51,9 +52,20 @@ export class SignalOutbox {
         this.#timer = this.#clock.after(wait, () => this.#flush())
         return
       }
-      const batch = [...this.#pending].slice(0, MAX_SIGNALS_PER_FRAME)
-      for (const [slot] of batch) this.#pending.delete(slot)
-      this.#send(batch.map(([, { to, sealed }]) => ({ to, sealed })))
+      this.#send(this.#takeFrame())
     }
+  }
+
+  /** As many as one frame holds, which is bounded in number and in bytes. */
+  #takeFrame(): SignalFrame['signals'] {
+    const batch: SignalFrame['signals'] = []
+    let bytes = ENVELOPE_BYTES
+    for (const [key, signal] of this.#pending) {
+      bytes += signal.sealed.length + ENVELOPE_BYTES
+      if (batch.length === MAX_SIGNALS_PER_FRAME || bytes > MAX_FRAME_BYTES) break
+      batch.push(signal)
+      this.#pending.delete(key)
+    }
+    return batch
   }
 }

@@ -38,6 +38,8 @@ interface Options {
   /** Opens a socket with a fresh proof. */
   readonly dial: () => Promise<Dialled>
   readonly onRegistered: (frame: Registered) => void
+  /** A heartbeat was answered. */
+  readonly onPong?: () => void
   readonly onFrame: (frame: PushedFrame) => void
   readonly onLost: () => void
   readonly onQuarantined: () => void
@@ -107,7 +109,7 @@ export class SessionSupervisor {
   async #runSession(
     signal: AbortSignal,
   ): Promise<{ readonly end: SessionEnd; readonly livedMs: number | undefined }> {
-    const { clock, log, dial, onFrame, onLost } = this.#options
+    const { clock, log, dial, onPong, onFrame, onLost } = this.#options
     this.#setStatus('connecting')
     let dialled: Dialled
     try {
@@ -121,6 +123,7 @@ export class SessionSupervisor {
       clock,
       log,
       onRegistered: (frame) => this.#registered(frame, dialled),
+      ...(onPong && { onPong }),
       onFrame,
     })
     this.#session = session

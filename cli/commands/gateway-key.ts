@@ -2,7 +2,17 @@
 import { resolve } from 'node:path'
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
 import { directoryOption } from '../run-file.ts'
-import { announceGatewayKey, rotateGatewayKey } from '../up/gateway-key.ts'
+import { announceGatewayKey, gatewayPublicKeys, rotateGatewayKey } from '../up/gateway-key.ts'
+
+const show = defineCommand({
+  name: 'show',
+  summary: 'Print the public key in force, and below it the next one if it is announced',
+  details: 'It is what `claw relay --gateway-key` takes.',
+  options: { dir: directoryOption },
+  run({ options }) {
+    process.stdout.write(`${gatewayPublicKeys(resolve(options.dir)).join('\n')}\n`)
+  },
+})
 
 const announce = defineCommand({
   name: 'announce',
@@ -35,5 +45,5 @@ must join again. Join tokens that were made before are void.`,
 export const gatewayKeyCommands = defineGroup({
   name: 'gateway-key',
   summary: 'The key by which nodes know the gateway of this machine',
-  commands: [announce, rotate],
+  commands: [show, announce, rotate],
 })

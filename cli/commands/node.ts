@@ -149,11 +149,24 @@ const rotateIdentity = defineCommand({
   },
 })
 
+const rotateWireguard = defineCommand({
+  name: 'rotate-wireguard',
+  summary: 'Have a node change its WireGuard key; its traffic goes on meanwhile',
+  details:
+    'Nodes do so by themselves every 30 days. A node that is offline is asked when it is next here, within a day.',
+  positionals: ['NAME'],
+  options: connectionOptions,
+  async run({ options, positionals: { NAME } }) {
+    await withGateway(options, (client) => client.rotateNodeWireguard(NAME))
+    process.stderr.write(`node ${NAME} is asked for another WireGuard key\n`)
+  },
+})
+
 export const nodeCommands = defineGroup({
   name: 'node',
   plural: 'nodes',
   summary: 'The machines of the fleet',
-  commands: [ls, show, tag, routes, ip, rm, quarantine, release, rotateIdentity],
+  commands: [ls, show, tag, routes, ip, rm, quarantine, release, rotateIdentity, rotateWireguard],
 })
 
 function tagChange(words: readonly string[], set: readonly string[]): TagChange {

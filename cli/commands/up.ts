@@ -30,6 +30,12 @@ you alone; later runs use them again. Only this machine is served unless --host 
       multiple: true,
       help: 'a STUN server that nodes ask how they look from outside; two tell most',
     },
+    relays: {
+      type: 'string',
+      value: 'LIST',
+      default: 'self',
+      help: 'relays for nodes that do not reach each other: self, wss://HOST[:PORT] of a `claw relay`, or none as an empty text',
+    },
     json: { type: 'boolean', help: 'print one line of JSON when it serves' },
   },
   async run({ options }) {
@@ -43,6 +49,7 @@ you alone; later runs use them again. Only this machine is served unless --host 
       port,
       names: options.name,
       stun: options.stun,
+      relays: options.relays,
     })
     try {
       process.stdout.write(options.json ? `${JSON.stringify(gateway.ready)}\n` : welcome(gateway.ready))

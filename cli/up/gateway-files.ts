@@ -12,6 +12,8 @@ export interface Place {
   readonly names: readonly string[]
   readonly origins: readonly string[]
   readonly stun: readonly string[]
+  /** As RELAYS in wrangler.toml. */
+  readonly relays: string
 }
 
 export interface GatewayFiles {
@@ -37,13 +39,17 @@ export async function rereadGatewayFiles(
   return { keys, tls: await keepTlsFiles(directory, names, { fresh: false }) }
 }
 
-export const gatewayOptions = ({ keys, tls }: GatewayFiles, { origins, stun }: Place): ReloadableOptions => ({
+export const gatewayOptions = (
+  { keys, tls }: GatewayFiles,
+  { origins, stun, relays }: Place,
+): ReloadableOptions => ({
   tls: { key: tls.key, chain: tls.chain },
   bindings: {
     ...keys.bindings,
     EDGE: 'embedded',
     GATEWAY_ORIGINS: origins.join(' '),
     STUN_SERVERS: stun.join(' '),
+    RELAYS: relays,
     GATEWAY_CA: tls.ca.toString(),
     GATEWAY_TLS_SPKI: spkiSha256(new X509Certificate(tls.chain), 'base64url'),
   },

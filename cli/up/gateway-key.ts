@@ -23,6 +23,15 @@ export function nextGatewayKey(directory: string): GatewayKey | undefined {
   return text === undefined ? undefined : publicKeyOf(path, text)
 }
 
+/** The public keys by which nodes and relays know this gateway: the one in force, and the next if it is announced. */
+export function gatewayPublicKeys(directory: string): GatewayKey[] {
+  const path = join(directory, IN_FORCE)
+  const text = readText(path)
+  if (text === undefined) throw noGateway(directory)
+  const next = nextGatewayKey(directory)
+  return [publicKeyOf(path, text), ...(next === undefined ? [] : [next])]
+}
+
 /** Makes the next key, or finds the one that was made. @returns its public half. */
 export function announceGatewayKey(directory: string): GatewayKey {
   if (readText(join(directory, IN_FORCE)) === undefined) throw noGateway(directory)

@@ -22,6 +22,8 @@ export interface UpOptions {
   readonly names: readonly string[]
   /** STUN servers that nodes are told of, `host:port`. */
   readonly stun: readonly string[]
+  /** Relays that nodes are told of, as RELAYS in wrangler.toml. */
+  readonly relays: string
 }
 
 /** What `--json` prints when it serves. */
@@ -60,7 +62,8 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
   const names = serverNames(options)
   const port = options.port === 0 ? await freePort(options.host) : options.port
   const origins = names.map((name) => originOf(name, port))
-  const place = { directory, names, origins, stun: options.stun }
+  const { stun, relays } = options
+  const place = { directory, names, origins, stun, relays }
 
   let files = await keepGatewayFiles(place, { fresh })
   // Last of all: from here on a missing key is a lost one, not one that is still to be made.
@@ -117,12 +120,16 @@ async function serve(directory: string, options: UpOptions, claim: DirectoryClai
 const log = (line: string): void => void process.stderr.write(`${line}\n`)
 
 /** All that is wrong with the flags, at once, before anything is touched (R8). */
-function checkOptions({ host, port, names, stun }: UpOptions): void {
+function checkOptions({ host, port, names, stun, relays }: UpOptions): void {
   const problems = []
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     problems.push('--port is a number from 0 to 65535')
   if (isIP(host) === 0 && host !== 'localhost')
     problems.push('--host is an IP address of this machine, or localhost')
+  for (const relay of relays.split(/\s+/).filter(Boolean)) {
+    if (!/^(?:self|wss:\/\/[^\s/]+)$/.test(relay))
+      problems.push(`--relays ${JSON.stringify(relay)} is neither self nor wss://HOST[:PORT]`)
+  }
   for (const name of names) {
     if (!isServerName(name))
       problems.push(`--name ${JSON.stringify(name)} is neither a DNS name nor an IP address`)

@@ -81,6 +81,8 @@ describe('precedence', () => {
         'routes_masquerade = false',
         'secrets_cache = false',
         'secrets_cache_max_age = "2h"',
+        'wireguard_rotation = "12h"',
+        'psk = "ml-kem-768"',
         'log_level = "debug"',
       ].join('\n'),
     )
@@ -101,6 +103,8 @@ describe('precedence', () => {
       CLAWNODE_ROUTES_MASQUERADE: 'false',
       CLAWNODE_SECRETS_CACHE: '0',
       CLAWNODE_SECRETS_CACHE_MAX_AGE: '2h',
+      CLAWNODE_WIREGUARD_ROTATION: '12h',
+      CLAWNODE_PSK: 'ml-kem-768',
       CLAWNODE_LOG_LEVEL: 'debug',
     }
     const fromEnv = readNodeConfig({ config: undefined, settings: {} }, {}, env)
@@ -121,9 +125,18 @@ describe('precedence', () => {
         routes: ['192.168.7.0/24', 'fd00:7::/64'],
         routesMasquerade: false,
         secretsCache: { isUsed: false, isKept: false, maxAgeMs: 7_200_000 },
+        wireguardRotationMs: 43_200_000,
+        psk: 'ml-kem-768',
         logLevel: 'debug',
       })
     }
+  })
+
+  test.each([['"off"'], ['"0"']])('WireGuard keys change each month, and with %s on command only', (off) => {
+    write('')
+    expect(read({}).config).toMatchObject({ wireguardRotationMs: 30 * 86_400_000, psk: 'off' })
+    write(`wireguard_rotation = ${off}`)
+    expect(read({}).config).toHaveProperty('wireguardRotationMs', undefined)
   })
 
   test('secrets are kept for a day; --no-cache is of one command, the setting of the node', () => {
@@ -150,6 +163,13 @@ describe('what is wrong', () => {
     ['H1.1 plaintext, require_tls absent', { gateway_url: '"ws://gw"' }, 'gateway_url E_INSECURE_TRANSPORT'],
     ['H1.1 http', { gateway_url: '"HTTP://gw"' }, 'gateway_url E_INSECURE_TRANSPORT'],
     ['H1.2 a password in the address', { gateway_url: '"https://a:b@gw"' }, 'gateway_url E_GATEWAY_URL'],
+    ['a rotation each minute', { wireguard_rotation: '"1m"' }, 'wireguard_rotation E_ROTATION_INVALID'],
+    [
+      'a rotation that is no time',
+      { wireguard_rotation: '"monthly"' },
+      'wireguard_rotation E_ROTATION_INVALID',
+    ],
+    ['another way to shared keys', { psk: '"yes"' }, 'psk E_PSK_INVALID'],
     ['an age without end', { secrets_cache_max_age: '"365d"' }, 'secrets_cache_max_age E_CACHE_AGE_INVALID'],
     [
       'an age that is no time',
@@ -301,6 +321,7 @@ describe('the commands', () => {
     ['run', []],
     ['status', []],
     ['rotate-identity', []],
+    ['rotate-wireguard', []],
     ['join', ['--token-file', '/dev/null']],
   ])('%s names every problem, and has touched nothing', async (command, args) => {
     write(WRONG)

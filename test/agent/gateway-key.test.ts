@@ -114,6 +114,7 @@ describe('a session with somebody who lacks the gateway’s key', () => {
     ['another session', { proof: 'A'.repeat(22) }],
     ['another generation', { generation: 7 }],
     ['another protocol version', { protocol: 3 }],
+    ['a longer lease of the map', { leaseMs: 60_000 }],
     ['another time', { time: 1 }],
     ['another node', { node: NodeId.parse('a'.repeat(26)) }],
   ])('is no session if the signature is for %s', async (_, signed) => {

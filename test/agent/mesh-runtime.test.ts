@@ -7,6 +7,7 @@ import type { NodeFrame } from '../../protocol/frames.ts'
 import { NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
+import { memoryLease } from '../support/map-lease.ts'
 
 const peer = NodeId.parse('c'.repeat(26))
 const SETTINGS = { stun: [], relays: [], leaseMs: 60_000 }
@@ -43,6 +44,10 @@ class FakeEngine {
   onConnected() {
     this.calls.push('connected')
   }
+  async handOver() {
+    return 'done' as const
+  }
+  leaseChanged() {}
   onDisconnected() {
     this.calls.push('disconnected')
   }
@@ -57,6 +62,7 @@ class FakeEngine {
       peers: [],
       names: undefined,
       routes: [],
+      psk: 0,
       ignoredSignals: { unknownSender: 0, unreadable: 0, old: 0 },
       lastError: undefined,
     }
@@ -72,6 +78,7 @@ function start() {
   const runtime = new MeshRuntime({
     clock,
     log: createLog({ level: 'debug', write: () => {}, now: () => 0 }),
+    lease: memoryLease(clock),
     createEngine: (emit, ack) => {
       const next = engines[made++] ?? new FakeEngine()
       Object.assign(next, { emit, ack })
@@ -86,6 +93,7 @@ describe('mesh runtime', () => {
   test('hands on what the gateway pushes, without the envelope', () => {
     const { engine, runtime, send } = start()
     runtime.connected(send, SETTINGS)
+    runtime.connected(send, SETTINGS)
     runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
     runtime.receive({ type: 'signal', from: peer, sealed: 'AAAA' })
     expect(engine.calls).toEqual([
@@ -97,6 +105,7 @@ describe('mesh runtime', () => {
 
   test('a gap asks once for a resync, and again only after a change fitted or a new session began', () => {
     const { engine, runtime, sent, send } = start()
+    runtime.connected(send, SETTINGS)
     runtime.connected(send, SETTINGS)
     const gap = () => {
       engine.result = 'gap'
@@ -110,6 +119,7 @@ describe('mesh runtime', () => {
     gap()
     expect(sent).toHaveLength(2)
     runtime.connected(send, SETTINGS)
+    runtime.connected(send, SETTINGS)
     gap()
     expect(sent).toHaveLength(3)
   })
@@ -119,6 +129,9 @@ describe('mesh runtime', () => {
     engine.emit([{ to: peer, kind: 'endpoints', sealed: 'lost' }])
     runtime.connected(send, SETTINGS)
     engine.emit([{ to: peer, kind: 'endpoints', sealed: 'AAAA' }])
+    engine.emit([{ to: peer, sealed: 'lost' }])
+    runtime.connected(send, SETTINGS)
+    engine.emit([{ to: peer, sealed: 'AAAA' }])
     runtime.disconnected()
     engine.emit([{ to: peer, kind: 'endpoints', sealed: 'lost' }])
     clock.advance(60_000)
@@ -135,10 +148,12 @@ describe('mesh runtime', () => {
     test('takes its interface away, and brings it back with the next session', async () => {
       const { engine, successor, runtime, sent, send } = start()
       runtime.connected(send, SETTINGS)
+      runtime.connected(send, SETTINGS)
       runtime.hold()
       runtime.hold()
       expect(await runtime.status()).toBeUndefined()
       runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
+      runtime.connected(send, SETTINGS)
       runtime.connected(send, SETTINGS)
       await vi.waitFor(() => expect(successor?.calls).toEqual(['started', 'connected']))
       expect(engine.calls.filter((call) => JSON.stringify(call).includes('keepInterface'))).not.toEqual([])
@@ -154,7 +169,7 @@ describe('mesh runtime', () => {
       const { clock, successor, runtime, send } = start()
       runtime.hold()
       if (successor !== undefined) successor.failures = 1
-      const retry = clock.scheduled()
+      const retry = clock.scheduled((ms) => ms === 10_000)
       runtime.connected(send, SETTINGS)
       const wait = await retry
       expect(await runtime.status()).toBeUndefined()

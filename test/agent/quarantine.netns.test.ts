@@ -5,6 +5,7 @@ import { createLog } from '../../agent/log.ts'
 import { MeshRuntime } from '../../agent/mesh-runtime.ts'
 import type { NodeFrame } from '../../protocol/frames.ts'
 import { newSeed, SETTINGS, selfOf, testNode } from '../mesh/mesh-node.ts'
+import { memoryLease } from '../support/map-lease.ts'
 import { canMakeNamespaces, Lan, processesIn, uniqueInterface } from '../support/netns.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
@@ -25,6 +26,7 @@ test.skipIf(!canMakeNamespaces)('the interface goes and comes back', async () =>
   const runtime = new MeshRuntime({
     clock: systemClock,
     log: createLog({ level: 'debug', write: () => {}, now: () => 0 }),
+    lease: memoryLease(systemClock),
     createEngine: () => engines.shift() ?? expect.fail('a third engine'),
   })
   const sent: NodeFrame[] = []
@@ -32,6 +34,7 @@ test.skipIf(!canMakeNamespaces)('the interface goes and comes back', async () =>
   const peersOf = async () => (await host.exec('wg', 'show', iface, 'peers')).trim()
 
   await runtime.start()
+  runtime.connected(send, SETTINGS)
   runtime.connected(send, SETTINGS)
   const { entry } = await selfOf(newSeed(2))
   runtime.receive({ type: 'mesh', epoch: 'e', to: 1, put: [entry] })
@@ -42,6 +45,7 @@ test.skipIf(!canMakeNamespaces)('the interface goes and comes back', async () =>
   expect(await host.exec('ip', '-br', 'link')).not.toContain(iface)
   expect(await runtime.status()).toBeUndefined()
 
+  runtime.connected(send, SETTINGS)
   runtime.connected(send, SETTINGS)
   await vi.waitFor(async () => expect(await peersOf()).not.toBe(''), { timeout: 10_000 })
   await vi.waitFor(() => expect(sent).toContainEqual({ type: 'mesh_resync', at: { epoch: 'e', seq: 1 } }))

@@ -72,6 +72,7 @@ const env = {
     nodeByName: async () => ({ id: 'a'.repeat(26), name: 'x' }),
     remove: async () => calls.push('remove'),
     setTags: async () => calls.push('setTags'),
+    askWireguardRotation: async () => calls.push('askWireguardRotation'),
     quarantine: async () => calls.push('quarantine'),
     release: async () => calls.push('release'),
   }),
@@ -104,6 +105,7 @@ test.each([
   ['POST', '/v1/nodes/x/quarantine', '{}'],
   ['POST', '/v1/nodes/x/release', '{}'],
   ['POST', '/v1/nodes/x/rotate-identity', '{}'],
+  ['POST', '/v1/nodes/x/rotate-wireguard', '{}'],
   ['GET', '/v1/audit', undefined],
 ])('%s %s does nothing if it cannot be recorded', async (method, path, body) => {
   const request = new Request(`https://gateway.test${path}`, {

@@ -95,7 +95,9 @@ describe('randomness (I3.1)', () => {
     expect(
       users.filter(
         (path) =>
-          !/session\/(supervisor|heartbeat)\.ts$|audit-witness\.ts$|(?:mesh|secrets|dns)\//.test(path),
+          !/session\/(supervisor|heartbeat)\.ts$|(?:audit-witness|wireguard-rotation)\.ts$|(?:mesh|secrets|dns)\//.test(
+            path,
+          ),
       ),
     ).toEqual([])
   })

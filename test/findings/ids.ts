@@ -181,6 +181,16 @@ export const FINDINGS: Readonly<Record<string, Finding>> = {
       G4: 'spoiled frames, proofs and tokens are refused whatever they are',
     },
   },
+  K: {
+    title: 'Keys and leases of the mesh',
+    lines: {
+      K1: 'a WireGuard key is announced, in the trail, before it is used, and is nobody else’s',
+      K2: 'it changes under traffic without loss, and ends as the old one or the new one wherever it is cut short',
+      K3: 'two nodes share a key of which neither the gateway nor a disk learns; a pair is not lost to it',
+      K4: 'a node that is cut off from the gateway uses the map for the time that the gateway has signed, and no longer',
+      K5: 'a removed node is cut off by its peers at once',
+    },
+  },
 }
 
 export const ALL_LINES: readonly string[] = Object.values(FINDINGS).flatMap(({ lines }) => Object.keys(lines))

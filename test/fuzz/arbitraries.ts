@@ -122,5 +122,6 @@ export const gatewayFrame: fc.Arbitrary<Plain<GatewayFrame>> = fc.oneof(
   fc.record({ type: fc.constant('ack'), n: count }),
   fc.record({ type: fc.constant('revoked') }),
   fc.record({ type: fc.constant('rotate_identity') }),
+  fc.record({ type: fc.constant('rotate_wireguard') }),
   fc.record({ type: fc.constant('error'), code: fc.constant('E_INTERNAL'), message: fc.string() }),
 )

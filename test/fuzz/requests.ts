@@ -46,6 +46,7 @@ const ADMIN: readonly [Template, ...Template[]] = [
   { method: 'POST', path: '/v1/nodes/fuzz-2/quarantine', body: { reason: 'odd' } },
   { method: 'POST', path: '/v1/nodes/fuzz-2/release', body: {} },
   { method: 'POST', path: '/v1/nodes/fuzz-1/rotate-identity', body: {} },
+  { method: 'POST', path: '/v1/nodes/fuzz-1/rotate-wireguard', body: {} },
   { method: 'PATCH', path: '/v1/nodes/fuzz-1', body: { tags: { add: ['odd'], remove: ['gpu'] } } },
   { method: 'PATCH', path: '/v1/nodes/fuzz-2', body: { tags: ['gpu', 'odd'] } },
   { method: 'POST', path: '/v1/api-keys', body: { name: 'fuzz', role: 'viewer', ttlMs: 60_000 } },
@@ -122,6 +123,7 @@ async function nodeRequest(dice: Dice, { nodes }: Credentials): Promise<FuzzRequ
   const [path, content] = dice.pick<readonly [string, Json]>([
     ['/v1/node/secrets', { names: ['fuzz.kept', 'fuzz.one', 'missing'] }],
     ['/v1/node/secrets', { names: ['fuzz.kept'] }],
+    ['/v1/node/wireguard-key', { step: 'announce', key: 'A'.repeat(43) }],
     ['/v1/node/identity', { request: await node.signEnrolment({ sub: node.id, aud: 'x', iat: 1 }) }],
   ])
   const body = dice.below(4) === 0 ? JSON.stringify(content) : mutateMessage(dice, content)

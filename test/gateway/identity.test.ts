@@ -52,11 +52,18 @@ describe("the gateway's key", () => {
     session.send(frame)
     const registered = await session.next('registered')
     const { fleet, time, protocol } = registered
-    const transcript = { fleet, node: node.id, proof: jti, generation: frame.generation, protocol, time }
+    const { leaseMs } = registered.settings
+    const { generation } = frame
+    const transcript = { fleet, node: node.id, proof: jti, generation, protocol, time, leaseMs }
     expect(await verifyGateway(registered.gateway, sessionTranscript(transcript), [gatewayKey])).toEqual([
       gatewayKey,
     ])
-    for (const change of [{ proof: randomId() }, { generation: 9 }, { time: time + 1 }]) {
+    for (const change of [
+      { proof: randomId() },
+      { generation: 9 },
+      { time: time + 1 },
+      { leaseMs: leaseMs + 1 },
+    ]) {
       const other = sessionTranscript({ ...transcript, ...change })
       expect(await verifyGateway(registered.gateway, other, [gatewayKey])).toBeUndefined()
     }

@@ -206,6 +206,17 @@ class World {
     if (socket !== undefined) this.#shard(shardName(id, SHARDS)).sessions.end(socket)
   }
 
+  /** The same policy but for its ports: nobody comes into sight or goes out of it. */
+  async setPorts(ports: string): Promise<void> {
+    const document = this.#mesh.policies.current?.document
+    if (document === undefined) return
+    const rules = document.rules.map((one) => ({
+      ...one,
+      dst: one.dst.map((to) => to.replace(/[^:]+$/, ports)),
+    }))
+    await this.setPolicy({ ...document, rules })
+  }
+
   async setPolicy(document: object): Promise<void> {
     const set = await this.#policy.set({
       text: JSON.stringify(document),
@@ -297,6 +308,10 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hold' as const), node }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('release' as const), node }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('policy' as const), policy }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('ports' as const), ports: fc.constantFrom('22', '80', '*') }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('lose' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('sweep' as const) }) },
@@ -322,6 +337,8 @@ async function run(world: World, one: Step): Promise<void> {
       return world.change(one.node, 'UPDATE nodes SET quarantine = NULL WHERE id = ?')
     case 'policy':
       return world.setPolicy(one.policy)
+    case 'ports':
+      return world.setPorts(one.ports)
     case 'restart':
       return world.restart()
     case 'lose':

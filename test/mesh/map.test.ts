@@ -58,6 +58,20 @@ describe('folding changes into the map', () => {
     expect(ids(map)).toEqual([nodeId(4), nodeId(5)].toSorted())
   })
 
+  test('takes the parts of a delta together, with the last, and forgets those of one that was cut off', () => {
+    const map = mapAt5()
+    const { peers } = map
+    const part = { epoch: 'e1', from: 5, to: 8, more: true } as const
+    expect(map.fold({ ...part, put: [peer(3)], del: [nodeId(1)] })).toBe('applied')
+    expect(map.peers).toBe(peers)
+    expect(map.position).toEqual({ epoch: 'e1', seq: 5 })
+    // A new session, to which something else has happened meanwhile.
+    map.fold({ ...part, to: 9, put: [peer(4)] })
+    map.fold({ epoch: 'e1', from: 5, to: 9, del: [nodeId(2)] })
+    expect(ids(map)).toEqual([nodeId(1), nodeId(4)].toSorted())
+    expect(map.position).toEqual({ epoch: 'e1', seq: 9 })
+  })
+
   test('survives its way through the cache', () => {
     const map = mapAt5()
     const copy = MeshMap.parse(JSON.parse(JSON.stringify(map)))

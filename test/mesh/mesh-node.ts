@@ -99,6 +99,7 @@ export async function testNode(options: TestNodeOptions) {
     backend: new SystemBackend({ commands, iface, publicKey, stateDirectory, userspace: true }),
     clock,
     log: { debug: () => {}, info: () => {}, warn: (text) => void warnings.push(text), error: () => {} },
+    lease: { state: 'lasts' },
     loadCache: () => saved.cache,
     saveCache: (text) => {
       saved.cache = text
@@ -107,7 +108,22 @@ export async function testNode(options: TestNodeOptions) {
     sendAck: (ack) => void acks.push(ack),
     ...options.change,
   })
-  return { engine, entry, seed, calls, sent, acks, saved, warnings, iface }
+  return {
+    engine,
+    entry,
+    seed,
+    calls,
+    sent,
+    acks,
+    saved,
+    warnings,
+    iface,
+    /** Another WireGuard key is the one in force. */
+    take(key: typeof self.wireguard) {
+      self.wireguard = key
+      entry.wg = key.publicKey
+    },
+  }
 }
 
 export type TestNode = Awaited<ReturnType<typeof testNode>>

@@ -42,6 +42,7 @@ describe('reading `wg show dump`', () => {
           rxBytes: 10,
           txBytes: 20,
           keepalive: 25,
+          hasPsk: true,
         },
         {
           publicKey: own,

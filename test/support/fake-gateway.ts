@@ -152,8 +152,8 @@ export class FakeGateway {
     if (node === undefined) throw new Error('a session of a node that never enrolled')
     const answer = { protocol: 2, fleet: this.fleet, time: this.now() }
     const { node: id, proof } = session
-    const transcript = sessionTranscript({ ...answer, node: id, proof, generation, ...signed })
     const leaseMs = 7 * 24 * 60 * 60_000
+    const transcript = sessionTranscript({ ...answer, leaseMs, node: id, proof, generation, ...signed })
     const settings: Settings = { heartbeatMs, telemetryMs: 60_000, stun: [], relays: [], leaseMs }
     session.send({
       type: 'registered',

@@ -125,6 +125,19 @@ export class Lan {
     return host
   }
 
+  /** A host behind a router of its own, which gives each flow another port: a symmetric NAT, as of a careful firewall. */
+  addHostBehindNat(): Host {
+    const router = this.addHost()
+    const host = this.#namespaces.addHost('192.168.77.2')
+    plug(host.namespace, 'eth0', router.namespace, 'lan')
+    ip('-n', router.namespace, 'address', 'add', '192.168.77.1/24', 'dev', 'lan')
+    ip('-n', host.namespace, 'address', 'add', '192.168.77.2/24', 'dev', 'eth0')
+    ip('-n', host.namespace, 'route', 'add', 'default', 'via', '192.168.77.1')
+    ip('netns', 'exec', router.namespace, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
+    execFileSync('ip', ['netns', 'exec', router.namespace, 'nft', '-f', '-'], { input: SYMMETRIC_NAT })
+    return host
+  }
+
   destroy(): void {
     this.#namespaces.destroy()
   }
@@ -137,6 +150,17 @@ export function plug(a: string, aName: string, b: string, bName: string): void {
   ip('-n', b, 'link', 'set', bName, 'up')
 }
 
+/** Without the drop Linux itself would answer a peer's first packet, and the mapping would move. */
+const SYMMETRIC_NAT = `table ip nat {
+  chain postrouting { type nat hook postrouting priority 100; oifname "eth0" masquerade fully-random; }
+  chain input { type filter hook input priority 0; iifname "eth0" ct state new drop; }
+  chain forwarding {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "lan" accept
+  }
+}
+`
 const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n'
 const etcOf = (namespace: string): string => join('/etc/netns', namespace)
 

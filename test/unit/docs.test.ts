@@ -26,7 +26,9 @@ describe('docs/protocol.md', () => {
 
   test('error codes, with status and title, and whether anything sends them', () => {
     const sources = [
-      ...sourcesIn('worker', 'durable-objects', 'secrets'),
+      ...sourcesIn('worker', 'durable-objects', 'secrets', 'relay'),
+      readText('crypto/request-proof.ts'),
+      readText('crypto/relay-grant.ts'),
       readText('protocol/secret-policy.ts'),
     ]
     const gateway = sources.join('\n')

@@ -1,8 +1,8 @@
 /** Lets a node through whose proof its shard has verified. Reads the body, because the proof covers it. */
 import type { MiddlewareHandler } from 'hono'
 import { bodyHash } from '../../crypto/identity.ts'
+import { claimedNode, proofOf } from '../../crypto/request-proof.ts'
 import type { ProofUse } from '../../durable-objects/node-authenticator.ts'
-import { claimedNode, proofOf } from '../../durable-objects/proof.ts'
 import { readBytes } from '../body.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { callShardOf } from '../objects.ts'

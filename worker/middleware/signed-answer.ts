@@ -10,7 +10,7 @@ import {
   type ProvenAnswer,
   signAsGateway,
 } from '../../crypto/gateway-proof.ts'
-import { proofOf } from '../../durable-objects/proof.ts'
+import { proofOf } from '../../crypto/request-proof.ts'
 import { ANSWER_SIGNATURE_HEADER } from '../../protocol/proof.ts'
 import type { GatewayContext, GatewayEnv } from '../context.ts'
 

@@ -1,6 +1,6 @@
 /** POST /v1/node/identity: a node changes its identity key. The old key signs the request, the new one its own introduction. */
 import { Hono } from 'hono'
-import { isRecent } from '../../durable-objects/proof.ts'
+import { isRecent } from '../../crypto/request-proof.ts'
 import { IdentityRotateBody, ROTATION_JWT_TYPE, RotationClaims } from '../../protocol/http.ts'
 import { nodeKeyDetail } from '../../protocol/node-key-entry.ts'
 import { audit } from '../audit.ts'

@@ -105,6 +105,12 @@ export const nodeRoutes = new Hono<GatewayEnv>()
     await callFleet(c, (fleet) => fleet.allowRotation(node.id))
     return c.body(null, 204)
   })
+  .post('/:name/rotate-wireguard', requireRole('operator'), async (c) => {
+    const node = await findNode(c)
+    await audit(c, { actor: c.var.actor, action: 'node.rotate_wireguard', target: `node:${node.id}` })
+    await callFleet(c, (fleet) => fleet.askWireguardRotation(node.id))
+    return c.body(null, 204)
+  })
 
 async function findNode(c: GatewayContext): Promise<NodeRecord> {
   const name = readName(c.req.param('name') ?? '')

@@ -1,7 +1,7 @@
 /** GET /v1/session: the WebSocket upgrade, handed to the shard of the node that the proof names. */
 import { Hono } from 'hono'
 import { bodyHash } from '../../crypto/identity.ts'
-import { claimedNode, proofOf } from '../../durable-objects/proof.ts'
+import { claimedNode, proofOf } from '../../crypto/request-proof.ts'
 import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { callShardOf } from '../objects.ts'
 import { limitRefusals } from '../rate-limit.ts'

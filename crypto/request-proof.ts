@@ -3,13 +3,13 @@
  * claims being true, the replay check last, so that a refused proof takes no room in the cache.
  */
 import { base64url } from 'jose'
-import { toBase64Url, utf8 } from '../crypto/bytes.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { parseJson } from '../protocol/json.ts'
 import { PROOF_CLOCK_TOLERANCE_MS, PROOF_LIFETIME_MS } from '../protocol/limits.ts'
 import { PROOF_JWT_TYPE, PROOF_SCHEME, ProofClaims, SIGNATURE_ALGORITHM } from '../protocol/proof.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
+import { toBase64Url, utf8 } from './bytes.ts'
 
 /** As every agent of ours sends it: it need not be read each time. */
 const USUAL_HEADER = toBase64Url(utf8(JSON.stringify({ alg: SIGNATURE_ALGORITHM, typ: PROOF_JWT_TYPE })))
