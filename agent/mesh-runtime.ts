@@ -6,6 +6,7 @@
  *     up ──hold──▶ held ──connected──▶ rising ──▶ up
  */
 import type { MeshQuestion, NodeFrame } from '../protocol/frames.ts'
+import type { Cidr } from '../protocol/ids.ts'
 import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Log } from './log.ts'
@@ -26,6 +27,7 @@ type Engine = Pick<
   | 'position'
   | 'reachability'
   | 'applyChanges'
+  | 'approve'
   | 'onSignal'
   | 'onConnected'
   | 'onDisconnected'
@@ -37,7 +39,7 @@ type Engine = Pick<
 >
 
 type Send = (frame: NodeFrame) => boolean
-type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' }>
+type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' | 'routes' }>
 
 const RETRY_MS = 10_000
 const DONE = { held: 'taken away', rising: 'brought back' } as const
@@ -68,6 +70,8 @@ export class MeshRuntime {
   #send: Send | undefined
   /** Of the last session. */
   #settings: MeshSettings | undefined
+  /** Networks behind this node, as the gateway last said. */
+  #approved: readonly Cidr[] | undefined
   /** Changes that do not fit may come in a row, and one resync mends them all. */
   #resyncing = false
 
@@ -128,6 +132,11 @@ export class MeshRuntime {
   }
 
   receive(frame: MeshFrame): void {
+    if (frame.type === 'routes') {
+      this.#approved = frame.approved
+      if (this.#state === 'up') this.#engine.approve(frame.approved)
+      return
+    }
     // A resync follows when the engine is there.
     if (this.#state !== 'up') return
     if (frame.type === 'signal') {
@@ -187,6 +196,7 @@ export class MeshRuntime {
     // Held again while it was starting: the next step stops it.
     if (this.#state !== 'rising') return
     this.#state = 'up'
+    if (this.#approved !== undefined) engine.approve(this.#approved)
     if (this.#send === undefined || this.#settings === undefined) return
     engine.onConnected(this.#settings)
     this.#resync()

@@ -89,7 +89,9 @@ function cpuSeconds({ namespace }: Host, program: string): number {
   const ticks = processesIn(namespace).map((pid) => {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return stat.includes(`(${program}`) ? Number(fields[11]) + Number(fields[12]) : 0
+    return stat.includes(`(${program}`) || stat.includes('(MainThread')
+      ? Number(fields[11]) + Number(fields[12])
+      : 0
   })
   return ticks.reduce((sum, own) => sum + own, 0) / TICKS_PER_SECOND
 }

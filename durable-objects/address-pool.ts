@@ -7,7 +7,7 @@ import type { Ipv4Range } from '../protocol/addresses.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { ADDRESS_QUARANTINE_MS } from '../protocol/limits.ts'
 
-export interface Lease {
+interface Lease {
   readonly node: NodeId
   /** Null while it is held. */
   readonly releasedAt: number | null

@@ -43,7 +43,7 @@ import { FleetPolicy, type PolicyQuestion, type PolicyWrite } from './fleet-poli
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
 import type { MapLag, MeshUpdate } from './mesh-log.ts'
-import { changeRoutes, nodeRoutes, offersText } from './node-routes.ts'
+import { changeRoutes, nodeRoutes, offersText, routesOf } from './node-routes.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
 import { WireguardKeys, type WireguardUse } from './wireguard-keys.ts'
@@ -239,12 +239,18 @@ export class Fleet extends DurableObject<Env> {
     return row && nodeRoutes(row)
   }
 
+  /** Networks behind the node that are both offered and approved. */
+  routedTo(id: NodeId): Cidr[] {
+    const row = this.#row(id)
+    return row === undefined ? [] : routesOf(row)
+  }
+
   async changeRoutes(id: NodeId, change: RouteChange): Promise<Result<NodeRoutes, Refusal>> {
     const row = this.#row(id)
     if (row === undefined || row.removed_at !== null) return err(refusal('E_NODE_NOT_FOUND'))
     const approved = changeRoutes(this.#sql, row, change, { id: this.#id, ipv4Range: this.env.FLEET_CIDR })
     if (!approved.ok) return approved
-    return ok(nodeRoutes(this.#setRoutes(row, { approved_routes: JSON.stringify(approved.value) })))
+    return ok(nodeRoutes(await this.#setRoutes(row, { approved_routes: JSON.stringify(approved.value) })))
   }
 
   /** Gives the node another address; it hears of it with its next session, which begins at once. */
@@ -255,12 +261,12 @@ export class Fleet extends DurableObject<Env> {
       return err(refusal('E_NODE_NOT_FOUND'))
     const to = ipv4ToNumber(ip4)
     let problem: ReturnType<typeof moveAddress>
-    const change = this.#mesh.change(id, () => {
+    const heard = this.#mesh.change(id, () => {
       problem = moveAddress(this.#sql, range, { node: id, from: row.ipv4, to, now: Date.now() })
       if (problem === undefined) this.#sql.run('UPDATE nodes SET ipv4 = ? WHERE id = ?', to, id)
     })
     if (problem !== undefined) return err(refusal(ADDRESS_REFUSALS[problem]))
-    void this.#mesh.publish(change)
+    void this.#mesh.publish(heard)
     await this.#callShardOf(id, (shard) => shard.restart(id))
     return ok(ip4)
   }
@@ -346,7 +352,7 @@ export class Fleet extends DurableObject<Env> {
       void this.#mesh.publish(change)
     }
     const offers = offersText(registration.offers)
-    if (row.offers !== offers) this.#setRoutes(row, { offers })
+    if (row.offers !== offers) await this.#setRoutes(row, { offers })
     return this.#mesh.register(row.id, registration.at)
   }
 
@@ -482,10 +488,13 @@ export class Fleet extends DurableObject<Env> {
     return ok(this.#reply(row))
   }
 
-  /** Peers hear of it only if what is routed is another now. */
-  #setRoutes(row: NodeRow, change: Partial<Pick<NodeRow, 'offers' | 'approved_routes'>>): NodeRow {
+  /** Peers hear of it if what is routed is another now, and so does the node. */
+  async #setRoutes(
+    row: NodeRow,
+    change: Partial<Pick<NodeRow, 'offers' | 'approved_routes'>>,
+  ): Promise<NodeRow> {
     const after = { ...row, ...change }
-    const changed = this.#mesh.change(row.id, () => {
+    const heard = this.#mesh.change(row.id, () => {
       this.#sql.run(
         'UPDATE nodes SET offers = ?, approved_routes = ? WHERE id = ?',
         after.offers,
@@ -493,7 +502,9 @@ export class Fleet extends DurableObject<Env> {
         row.id,
       )
     })
-    void this.#mesh.publish(changed)
+    void this.#mesh.publish(heard)
+    if (change.approved_routes !== undefined)
+      await this.#callShardOf(row.id, (shard) => shard.tellRoutes(row.id, routesOf(after)))
     return after
   }
 

@@ -18,7 +18,7 @@ import {
   type Settings,
   type SignalFrame,
 } from '../protocol/frames.ts'
-import { type NodeId, type SecretName, SessionId } from '../protocol/ids.ts'
+import { type Cidr, type NodeId, type SecretName, SessionId } from '../protocol/ids.ts'
 import {
   HEARTBEAT_INTERVAL_MS,
   MAX_SOCKETS_PER_NODE,
@@ -210,6 +210,14 @@ export class SessionShard extends DurableObject<Env> {
     this.#sessions.forgetGeneration(node)
   }
 
+  /** Which of the networks behind the node it is to forward to. */
+  tellRoutes(node: NodeId, networks: readonly Cidr[]): void {
+    for (const socket of this.ctx.getWebSockets(node)) {
+      if (this.#sessions.get(socket)?.state === 'live')
+        sendFrame(socket, { type: 'routes', approved: [...networks] })
+    }
+  }
+
   /** What a session is told at its beginning is another now. */
   restart(node: NodeId): void {
     this.#authenticator.forget(node)
@@ -361,6 +369,9 @@ export class SessionShard extends DurableObject<Env> {
     if (node.record.wireguardRotating) sendFrame(socket, { type: 'rotate_wireguard' })
     if (!mesh) return
     this.#mesh.send(socket, update)
+    // Asked for only now: whatever changes from here on is told to this session as well.
+    if (offers.length > 0)
+      sendFrame(socket, { type: 'routes', approved: await this.#fleet((fleet) => fleet.routedTo(id)) })
     // What was published while the fleet was answering passed this socket by.
     await this.#mesh.catchUp(socket)
   }

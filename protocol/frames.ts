@@ -185,6 +185,8 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('rotate_identity') }),
   /** The owner wants this node to change to another WireGuard key (POST /v1/node/wireguard-key). */
   z.strictObject({ type: z.literal('rotate_wireguard') }),
+  /** Networks behind the receiver, of those it offers, that its owner has approved: all of them, each time. */
+  z.strictObject({ type: z.literal('routes'), approved: z.array(Cidr).max(MAX_NODE_ROUTES) }),
   /** A secret that this node may read has a new version, or another policy or state. Sent to all it concerns; one that was away asks at its next start. */
   z.strictObject({ type: z.literal('secret_changed'), name: SecretName, version: z.int().positive() }),
   z.strictObject({ type: z.literal('error'), code, message: z.string() }),

@@ -1,6 +1,7 @@
 /** Ways in which a guard could be lost, each with the test that must notice. */
 import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
+import { ENFORCEMENT } from './mutations-of-enforcement.ts'
 import { KEYS_OF_THE_MESH } from './mutations-of-keys.ts'
 import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { WATCHED_MESH } from './mutations-of-mesh-watch.ts'
@@ -924,6 +925,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBEDDED,
   ...ROLES,
   ...ANSWERS,
+  ...ENFORCEMENT,
   ...KEYS_OF_THE_MESH,
   ...NAMES_OF_THE_MESH,
   ...MESH_POLICY,

@@ -34,6 +34,16 @@ export const meshOptions = {
   'no-mesh': { type: 'boolean', help: 'take no part in the mesh; needs no privileges' },
   interface: { type: 'string', value: 'NAME', help: "the mesh's network interface (default claw0)" },
   'listen-port': { type: 'string', value: 'PORT', help: 'UDP port of WireGuard (default 51820)' },
+  route: {
+    type: 'string',
+    multiple: true,
+    value: 'CIDR',
+    help: 'offer this network behind the node to the fleet',
+  },
+  'no-masquerade': {
+    type: 'boolean',
+    help: 'peers keep their own addresses in the networks behind this node',
+  },
   'public-endpoint': {
     type: 'string',
     value: 'HOST:PORT',
@@ -44,16 +54,6 @@ export const meshOptions = {
     value: 'HOST:PORT',
     multiple: true,
     help: 'a STUN server to ask, instead of those that the gateway names',
-  },
-  route: {
-    type: 'string',
-    multiple: true,
-    value: 'CIDR',
-    help: 'offer this network behind the node to the fleet',
-  },
-  'no-masquerade': {
-    type: 'boolean',
-    help: 'peers keep their own addresses in the networks behind this node',
   },
   'no-names': {
     type: 'boolean',

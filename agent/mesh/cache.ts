@@ -1,6 +1,6 @@
 /** What a restarted agent needs to reach its peers while the gateway is away. The caller keeps the text, readable by its user alone. */
 import * as z from 'zod'
-import { Endpoint, NodeId } from '../../protocol/ids.ts'
+import { Cidr, Endpoint, NodeId } from '../../protocol/ids.ts'
 import { parseJson } from '../../protocol/json.ts'
 import { MeshMap } from './map.ts'
 
@@ -20,21 +20,26 @@ const Stored = z.strictObject({
   version: z.literal(1),
   map: z.unknown(),
   known: z.array(z.tuple([NodeId, Known])),
+  /** Networks behind this node. */
+  approved: z.array(Cidr).default([]),
 })
 
 export interface MeshCache {
   readonly map: MeshMap
   readonly known: Map<NodeId, Known>
+  readonly approved: readonly Cidr[]
 }
 
-export const emptyCache = (): MeshCache => ({ map: new MeshMap(), known: new Map() })
+export const emptyCache = (): MeshCache => ({ map: new MeshMap(), known: new Map(), approved: [] })
 
-export const formatCache = ({ map, known }: MeshCache): string =>
-  JSON.stringify({ version: 1, map, known: [...known].filter(([id]) => map.peers.has(id)) })
+export const formatCache = ({ map, known, approved }: MeshCache): string =>
+  JSON.stringify({ version: 1, map, known: [...known].filter(([id]) => map.peers.has(id)), approved })
 
 /** Undefined if it cannot be read: the gateway has it all, and sends it anew. */
 export function parseCache(text: string): MeshCache | undefined {
   const stored = Stored.safeParse(parseJson(text))
   const map = stored.success ? MeshMap.parse(stored.data.map) : undefined
-  return stored.success && map !== undefined ? { map, known: new Map(stored.data.known) } : undefined
+  if (!stored.success || map === undefined) return undefined
+  const { known, approved } = stored.data
+  return { map, known: new Map(known), approved }
 }

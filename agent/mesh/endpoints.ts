@@ -30,17 +30,24 @@ interface Own {
   readonly configured?: Endpoint | undefined
 }
 
+/** Those by which this machine is on networks with others. Containers come and go, and their bridges with them: nobody outside need hear of it. */
+export const outsideAddresses = (
+  local: readonly LocalAddress[],
+  { iface, fleet }: Pick<Own, 'iface' | 'fleet'>,
+): LocalAddress[] =>
+  local.filter(
+    ({ kind, address, ...at }) =>
+      at.iface !== iface &&
+      !INTERNAL_NAMES.test(at.iface) &&
+      !TUNNELS.includes(kind ?? '') &&
+      isReachable(address, fleet),
+  )
+
 export function ownEndpoints(
   local: readonly LocalAddress[],
-  { iface, listenPort, fleet, configured }: Own,
+  { listenPort, configured, ...own }: Own,
 ): Endpoint[] {
-  const found = local
-    .filter(
-      ({ kind, ...at }) =>
-        at.iface !== iface && !INTERNAL_NAMES.test(at.iface) && !TUNNELS.includes(kind ?? ''),
-    )
-    .filter(({ address }) => isReachable(address, fleet))
-    .map(({ address }) => address)
+  const found = outsideAddresses(local, own).map(({ address }) => address)
   const endpoints = [...found.filter(isPublic), ...found.filter((address) => !isPublic(address))].map(
     (address) => formatEndpoint(address, listenPort),
   )

@@ -9,7 +9,7 @@ import type { EndpointsSignal, Signal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
 import type { MeshQuestion } from '../../protocol/frames.ts'
-import type { Endpoint, NodeId } from '../../protocol/ids.ts'
+import type { Cidr, NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
 import type { MeshSummary } from '../../protocol/mesh-report.ts'
 import type { Timer } from '../clock.ts'
@@ -20,7 +20,7 @@ import { MeshAnswers } from './answers.ts'
 import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
-import { openEndpoints, ownEndpoints } from './endpoints.ts'
+import { openEndpoints } from './endpoints.ts'
 import { Enforcement } from './enforcement.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
@@ -31,14 +31,13 @@ import { ranges } from './ip-ranges.ts'
 import { type HandoverEnd, KeyHandover } from './key-handover.ts'
 import { KeySignals } from './key-signals.ts'
 import { KeySuccession } from './key-succession.ts'
-import { readLocalAddresses } from './local-addresses.ts'
 import { type FoldResult, MeshMap } from './map.ts'
 import { type MapAck, MapAcks } from './map-acks.ts'
 import { describeLease, LEASE_FIX } from './map-lease.ts'
 import type { MtuProbe } from './mtu-probe.ts'
 import { summarise } from './pair-report.ts'
 import { PathMtu } from './path-mtu.ts'
-import { NetworkWatch } from './paths/network-watch.ts'
+import { OwnLocation } from './paths/own-location.ts'
 import { PathEngine } from './paths/path-engine.ts'
 import { PskAgreement } from './psk-agreement.ts'
 import { describeRefused } from './refused-peers.ts'
@@ -68,11 +67,13 @@ export class MeshEngine {
   readonly #signals: Signals
   readonly #announcer: Announcer
   readonly #paths: PathEngine
+  readonly #location: OwnLocation
   readonly #apply: SerialTask
   readonly #save: DelayedSave
   readonly #acks: MapAcks
   readonly #answers: MeshAnswers
   #map = new MeshMap()
+  #approved: readonly Cidr[] = []
   #accepted: Acceptance = { peers: new Map(), refused: [] }
   /** Why some peers are not on the interface; undefined if all are. */
   #leftOut: string | undefined
@@ -80,11 +81,9 @@ export class MeshEngine {
   #interfaceUp = false
   #reachable = 0
   #summary: MeshSummary = summarise([])
-  #own: readonly Endpoint[] = []
   #mtuProbe: MtuProbe | undefined
   #mtu: PathMtu | undefined
   #tick: Timer | undefined
-  #watch: NetworkWatch | undefined
   #started = false
   #stopped = false
 
@@ -144,7 +143,13 @@ export class MeshEngine {
       commands,
       iface: options.iface,
       peers: () => this.#devicePeers.status(this.#peers()),
-      open: () => openEndpoints(this.#own, options.publicEndpoint),
+      open: () => openEndpoints(this.#paths.place.endpoints, options.publicEndpoint),
+    })
+    this.#location = new OwnLocation({
+      ...options,
+      fleet: this.#fleetRanges,
+      paths: this.#paths,
+      onLook: () => this.#announce(),
     })
     this.#device = device
     this.#succession = new KeySuccession(clock)
@@ -207,17 +212,18 @@ export class MeshEngine {
     const text = loadCache()
     const cache = text === undefined ? emptyCache() : parseCache(text)
     if (cache === undefined) log.warn('the cached mesh map cannot be read; the gateway will send it anew')
-    const { map, known } = cache ?? emptyCache()
+    const { map, known, approved } = cache ?? emptyCache()
     this.#map = map
+    this.#approved = approved
     this.#accept(known)
-    await this.#locate()
+    await this.#location.look()
     const origin = await this.#bringUp().catch((error) => {
       throw error instanceof CommandError ? notStarted(error) : error
     })
     this.#started = true
     await this.#paths.start()
     this.#announce()
-    this.#watchNetwork()
+    this.#location.watch(() => void this.#apply.request())
     await this.#apply.request()
     return origin
   }
@@ -246,6 +252,13 @@ export class MeshEngine {
     // A shared key is of two WireGuard keys: with another one it is agreed on anew.
     this.#psk.begin(this.#peers().filter(({ id, wg }) => before.get(id)?.wg !== wg))
     return result
+  }
+
+  /** Networks behind this node that its owner has approved. */
+  approve(networks: readonly Cidr[]): void {
+    this.#approved = networks
+    this.#save.soon()
+    void this.#apply.request()
   }
 
   /** Never throws: whoever can send a signal must not be able to stop the agent. */
@@ -349,7 +362,7 @@ export class MeshEngine {
     this.#announcer.disconnect()
     this.#acks.stop()
     this.#tick?.cancel()
-    this.#watch?.stop()
+    this.#location.stop()
     this.#psk.stop()
     await this.#paths.stop()
     await this.#apply.stop()
@@ -402,7 +415,7 @@ export class MeshEngine {
       this.#mtu = new PathMtu({
         clock,
         probe,
-        known: (endpoint) => innerMtuTo(commands, endpoint),
+        known: (endpoint) => innerMtuTo(commands, endpoint).catch(() => undefined),
         apply: () => this.#apply.request(),
       })
     } catch (error) {
@@ -419,7 +432,7 @@ export class MeshEngine {
     const { peers, refused: unenforced } = await this.#enforcement.admit({
       rules: this.#map.rules,
       peers: this.#peers(),
-      approved: this.#map.peers.get(this.#options.self.id)?.routes ?? [],
+      approved: this.#approved,
     })
     await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
     const { reachable, learned, refused, reached, psks, pairs } = await this.#devicePeers.follow(
@@ -461,26 +474,7 @@ export class MeshEngine {
     this.#tick?.cancel()
     const isUnsettled = this.#paths.isUnsettled() || this.#succession.isListening(this.#peers())
     const wait = isUnsettled ? SEARCH_TICK_MS : IDLE_TICK_MS
-    this.#tick = clock.after(wait, () => void this.#locate().then(() => this.#apply.request()))
-  }
-
-  /** Looks where this machine is; if that has changed, the peers are told. */
-  async #locate(): Promise<void> {
-    const { commands, iface, listenPort, publicEndpoint, log } = this.#options
-    try {
-      const local = await readLocalAddresses(commands)
-      const own = ownEndpoints(local, {
-        iface,
-        listenPort,
-        fleet: this.#fleetRanges,
-        configured: publicEndpoint,
-      })
-      this.#own = own
-      this.#paths.relocate(local, own)
-      this.#announce()
-    } catch (error) {
-      log.warn('the addresses of this machine cannot be read', { problem: String(error) })
-    }
+    this.#tick = clock.after(wait, () => void this.#location.look().then(() => this.#apply.request()))
   }
 
   /** To this peer, or to all if there is anything new to tell. */
@@ -491,17 +485,11 @@ export class MeshEngine {
     else if (one !== undefined) this.#announcer.announce([one], { reply: false })
   }
 
-  #watchNetwork(): void {
-    const { clock, networkState: look } = this.#options
-    if (look === undefined) return
-    const onChange = (what: 'addresses' | 'slept') =>
-      what === 'slept' ? this.#paths.moved() : void this.#locate().then(() => this.#apply.request())
-    this.#watch = new NetworkWatch({ clock, look, onChange })
-  }
-
   #saveCache(): void {
     try {
-      this.#options.saveCache(formatCache({ map: this.#map, known: this.#paths.known }))
+      this.#options.saveCache(
+        formatCache({ map: this.#map, known: this.#paths.known, approved: this.#approved }),
+      )
     } catch (error) {
       this.#options.log.warn('the mesh map could not be cached', { problem: String(error) })
     }

@@ -28,7 +28,7 @@ export interface FirewallPlan {
   readonly opened: readonly Devices[]
 }
 
-export interface FirewallPeer {
+interface FirewallPeer {
   readonly addresses: readonly string[]
   readonly class: number
 }
@@ -41,7 +41,7 @@ export interface FirewallTable {
   readonly sources: ReadonlyMap<string, string>
 }
 
-export const tableName = (iface: string): string => `claw_${iface}`
+const tableName = (iface: string): string => `claw_${iface}_rules`
 
 export function compileTable(plan: FirewallPlan): FirewallTable {
   const classes = new Map<number, MeshRule[]>()

@@ -52,6 +52,7 @@ export type PushedFrame = Extract<
       | 'mesh_report'
       | 'mesh_ping'
       | 'signal'
+      | 'routes'
       | 'ack'
       | 'rotate_identity'
       | 'rotate_wireguard'

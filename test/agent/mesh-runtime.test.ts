@@ -33,6 +33,9 @@ class FakeEngine {
     this.calls.push(changes)
     return this.result
   }
+  approve(networks: readonly string[]) {
+    this.calls.push({ approved: networks })
+  }
   async onSignal(from: NodeId, sealed: string) {
     this.calls.push({ from, sealed })
   }
@@ -93,7 +96,6 @@ describe('mesh runtime', () => {
   test('hands on what the gateway pushes, without the envelope', () => {
     const { engine, runtime, send } = start()
     runtime.connected(send, SETTINGS)
-    runtime.connected(send, SETTINGS)
     runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
     runtime.receive({ type: 'signal', from: peer, sealed: 'AAAA' })
     expect(engine.calls).toEqual([
@@ -106,7 +108,6 @@ describe('mesh runtime', () => {
   test('a gap asks once for a resync, and again only after a change fitted or a new session began', () => {
     const { engine, runtime, sent, send } = start()
     runtime.connected(send, SETTINGS)
-    runtime.connected(send, SETTINGS)
     const gap = () => {
       engine.result = 'gap'
       runtime.receive({ type: 'mesh', epoch: 'e', from: 9, to: 10 })
@@ -118,7 +119,6 @@ describe('mesh runtime', () => {
     runtime.receive({ type: 'mesh', epoch: 'e', to: 10 })
     gap()
     expect(sent).toHaveLength(2)
-    runtime.connected(send, SETTINGS)
     runtime.connected(send, SETTINGS)
     gap()
     expect(sent).toHaveLength(3)
@@ -148,12 +148,10 @@ describe('mesh runtime', () => {
     test('takes its interface away, and brings it back with the next session', async () => {
       const { engine, successor, runtime, sent, send } = start()
       runtime.connected(send, SETTINGS)
-      runtime.connected(send, SETTINGS)
       runtime.hold()
       runtime.hold()
       expect(await runtime.status()).toBeUndefined()
       runtime.receive({ type: 'mesh', epoch: 'e', from: 3, to: 4, del: [peer] })
-      runtime.connected(send, SETTINGS)
       runtime.connected(send, SETTINGS)
       await vi.waitFor(() => expect(successor?.calls).toEqual(['started', 'connected']))
       expect(engine.calls.filter((call) => JSON.stringify(call).includes('keepInterface'))).not.toEqual([])

@@ -46,10 +46,11 @@ describe('networks behind a node', () => {
       offered: ['192.168.7.0/24', 'fd00:7::/64'],
       approved: [],
     })
+    expect((await first.next('routes')).approved).toEqual([])
     const approved = await change('router', { approve: ['192.168.7.0/24', 'fd00:7:0::/64'] })
     expect((await routes(approved)).approved).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
     expect((await nextOf(watcher, router)).routes).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
-    expect((await nextOf(first, router)).routes).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
+    expect((await first.next('routes')).approved).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
     await change('router', { withdraw: ['fd00:7::/64'] })
     expect((await nextOf(watcher, router)).routes).toEqual(['192.168.7.0/24'])
     // Offered no longer, and then again: the approval stays.
@@ -59,6 +60,7 @@ describe('networks behind a node', () => {
     second.close()
     const third = await router.connect({ offers: networks('192.168.7.0/24') })
     expect((await nextOf(watcher, router)).routes).toEqual(['192.168.7.0/24'])
+    expect((await third.next('routes')).approved).toEqual(['192.168.7.0/24'])
     for (const session of [third, watcher]) session.close()
   })
 

@@ -390,6 +390,13 @@ describe('signals', () => {
     expect(await two.open(batches[1]?.[0]?.sealed ?? '', entry)).toMatchObject({
       endpoints: ['198.18.0.9:51820'],
     })
+    // Its own interface, and containers that come and go, are no other place.
+    const { reads } = wireguard
+    for (const ifname of ['claw0', 'docker0', 'veth7'])
+      wireguard.addresses.push({ ifname, addr_info: [{ local: '172.17.0.1', prefixlen: 16 }] })
+    clock.advance(10_000)
+    await settled(() => expect(wireguard.reads).toBeGreaterThan(reads))
+    expect(batches).toHaveLength(2)
   })
 })
 

@@ -63,10 +63,10 @@ describe.skipIf(!canMakeNamespaces)('rules on the receiver (needs root and /dev/
     node.engine.applyChanges({ epoch: 'test', ...from, to: ++seq, ...changes })
   }
 
-  const table = () => b.exec('nft', 'list', 'table', 'inet', `claw_${two.iface}`)
+  const table = () => b.exec('nft', 'list', 'table', 'inet', `claw_${two.iface}_rules`)
   /** When the rules are in force at node 2. */
   async function decree(rules: readonly MeshRule[] | null): Promise<void> {
-    const look = () => b.exec('nft', '-s', 'list', 'table', 'inet', `claw_${two.iface}`)
+    const look = () => b.exec('nft', '-s', 'list', 'table', 'inet', `claw_${two.iface}_rules`)
     const before = await look()
     if (rules === null && !before.includes('chain output')) return
     tell(two, { rules: rules === null ? null : [...rules] })
@@ -145,7 +145,7 @@ describe.skipIf(!canMakeNamespaces)('rules on the receiver (needs root and /dev/
   })
 
   test('a table that somebody has flushed comes back, and the others are left alone', async () => {
-    await b.exec('nft', 'delete', 'table', 'inet', `claw_${two.iface}`)
+    await b.exec('nft', 'delete', 'table', 'inet', `claw_${two.iface}_rules`)
     await vi.waitFor(async () => expect(await table()).toContain('chain judge'), soon)
     expect(await ports(two.entry.ip4)).toEqual([true, false, false])
     expect(await b.exec('nft', 'list', 'tables')).toContain('table inet foreign')

@@ -75,11 +75,11 @@ describe.skipIf(!canMakeNamespaces)('a subnet route (needs root and /dev/net/tun
     const since = position === undefined ? {} : { from: position.seq }
     node.engine.applyChanges({ epoch: 'test', ...since, to: ++seq, ...changes })
   }
-  /** The routing node finds what is approved in its own entry. */
   function approve(networks: readonly Cidr[], rules?: MeshChanges['rules']): void {
     const entry: MeshPeer = { ...two.entry, ...(networks.length > 0 && { routes: [...networks] }) }
     tell(one, { put: [entry] })
-    tell(two, { put: [entry, { ...one.entry, class: 3 }], ...(rules !== undefined && { rules }) })
+    two.engine.approve(networks)
+    tell(two, { put: [{ ...one.entry, class: 3 }], ...(rules !== undefined && { rules }) })
   }
   const reached = (yes: boolean) =>
     vi.waitFor(async () => expect(await ping(from(), MACHINE)).toBe(yes), soon)
@@ -122,7 +122,11 @@ describe.skipIf(!canMakeNamespaces)('a subnet route (needs root and /dev/net/tun
     // By the router’s own network card it does not forward at all; from behind it forwards answers alone.
     expect(await ping(from(), '192.168.8.10', '-I', from().address)).toBe(false)
     const denied = async () =>
-      Number(/packets (\d+)/.exec(await via().exec('nft', 'list', 'table', 'inet', `claw_${two.iface}`))?.[1])
+      Number(
+        /packets (\d+)/.exec(
+          await via().exec('nft', 'list', 'table', 'inet', `claw_${two.iface}_rules`),
+        )?.[1],
+      )
     const before = await denied()
     expect(await ping(there(), from().address, '-I', '192.168.8.10')).toBe(false)
     expect(await denied()).toBe(before + 1)

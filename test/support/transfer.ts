@@ -14,10 +14,11 @@ require('net').createServer((socket) => {
   socket.on('end', () => { console.log(bytes, hash.digest('hex')); process.exit() })
 }).listen({ port: ${PORT}, host: '::' }, () => console.log('ready'))`
 
-/** Some 2 MB a second until its input ends. */
+/** Says `connected`; then some 2 MB a second until its input ends, and their number and hash. */
 const SENDER = `
 const { createHash, randomBytes } = require('crypto'); const hash = createHash('sha256'); let bytes = 0
 const socket = require('net').connect(${PORT}, process.argv[1], () => {
+  console.log('connected')
   const timer = setInterval(() => {
     if (socket.writableLength > 1e6) return
     const chunk = randomBytes(20_000); hash.update(chunk); bytes += chunk.length; socket.write(chunk)
@@ -37,6 +38,7 @@ export async function startTransfer(from: Host, to: Host, address: string): Prom
   await received.next()
   const sender = from.spawn(process.execPath, ['-e', SENDER, address], { stdio: ['pipe', 'pipe', 'inherit'] })
   const sent = linesOf(sender)
+  await sent.next()
   return {
     finish: async () => {
       sender.stdin?.end()

@@ -17,6 +17,7 @@ import { CommandError } from '../exec.ts'
 import type { LocalAddress } from '../local-addresses.ts'
 import type { ActualPeer } from '../reconcile.ts'
 import type { RelayPaths } from '../relay-paths.ts'
+import { Agenda } from './agenda.ts'
 import { OwnMapping } from './own-mapping.ts'
 import { PairPath, type PathPlan } from './pair-path.ts'
 import { type Circumstances, PATH_HINTS, type PathReason, pathReason } from './path-reason.ts'
@@ -24,8 +25,6 @@ import { ProbeExchange } from './probe-exchange.ts'
 import type { ProbePort } from './shared-port.ts'
 import { StunClient } from './stun-client.ts'
 
-/** Between two rounds of pings: what falls due in between goes together. */
-const LEAST_TICK_MS = 10
 /** Rules that a firewall's reload has swept away are missed this soon. */
 const REASSERT_MS = 30_000
 /** Pings of paths that are well, of all peers together: some fifty a second, and for each peer between these bounds. */
@@ -72,10 +71,7 @@ export class PathEngine {
   #local: readonly LocalAddress[] = []
   #own: readonly Endpoint[] = []
   #stunServers: { own: readonly string[]; gateway: readonly string[] } = { own: [], gateway: [] }
-  /** When each pair has something to do. */
-  readonly #dueAt = new Map<NodeId, number>()
-  #timer: Timer | undefined
-  #isWaking = false
+  readonly #agenda: Agenda
   #reassert: Timer | undefined
   #stopped = false
 
@@ -91,6 +87,7 @@ export class PathEngine {
       resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
       onChange: () => options.announce(),
     })
+    this.#agenda = new Agenda(clock, (due, now) => this.#run(due, now))
     relay.onChange(() => options.apply())
   }
 
@@ -111,11 +108,12 @@ export class PathEngine {
     this.#useStunServers()
     for (const pair of this.#pairs.values()) pair.relocate({ reset: true })
     this.#touchAll()
+    this.#agenda.start()
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#timer?.cancel()
+    this.#agenda.stop()
     this.#reassert?.cancel()
     this.#stun.stop()
     const port = this.#port
@@ -142,7 +140,7 @@ export class PathEngine {
     for (const id of this.#pairs.keys()) {
       if (peers.has(id)) continue
       this.#pairs.delete(id)
-      this.#dueAt.delete(id)
+      this.#agenda.delete(id)
     }
     this.#mapping.forgetAllBut(peers)
     this.#probes.setPeers(peers)
@@ -326,8 +324,7 @@ export class PathEngine {
   }
 
   #touch(pair: PairPath, now = this.#options.clock.elapsed()): void {
-    this.#dueAt.set(pair.peer.id, pair.nextAt(now))
-    this.#wake()
+    this.#agenda.set(pair.peer.id, pair.nextAt(now))
   }
 
   #touchAll(): void {
@@ -335,34 +332,17 @@ export class PathEngine {
     for (const pair of this.#pairs.values()) this.#touch(pair, now)
   }
 
-  /** Once for everything that happens in one turn. */
-  #wake(): void {
-    if (this.#isWaking || this.#port === undefined) return
-    this.#isWaking = true
-    queueMicrotask(() => {
-      this.#isWaking = false
-      if (this.#stopped) return
-      const { clock } = this.#options
-      this.#timer?.cancel()
-      let at = Number.POSITIVE_INFINITY
-      for (const due of this.#dueAt.values()) at = Math.min(at, due)
-      if (at === Number.POSITIVE_INFINITY) return
-      this.#timer = clock.after(Math.max(at - clock.elapsed(), LEAST_TICK_MS), () => this.#tick())
-    })
-  }
-
-  #tick(): void {
-    const now = this.#options.clock.elapsed()
+  #run(due: readonly NodeId[], now: number): void {
     let doubt = false
-    for (const pair of this.#pairs.values()) {
-      if ((this.#dueAt.get(pair.peer.id) ?? Number.POSITIVE_INFINITY) > now) continue
-      if (pair.path.takeRetry(now)) this.#options.announce(pair.peer.id)
+    for (const id of due) {
+      const pair = this.#pairs.get(id)
+      if (pair === undefined) continue
+      if (pair.path.takeRetry(now)) this.#options.announce(id)
       this.#advance(pair, now)
       doubt ||= pair.path.isInDoubt(now)
     }
     // Whether WireGuard still hears the peer is worth knowing before the path is given up.
     if (doubt) this.#options.apply()
-    this.#wake()
   }
 
   #watchRules(): void {

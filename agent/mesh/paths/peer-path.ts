@@ -19,9 +19,11 @@ const RETRY_LAST_MS = 5 * 60_000
 const DOUBT_MS = 1_000
 const DOUBT_EVERY_MS = 500
 /** … and dead when nothing was heard for so long. With the interval of the pings that is within ten seconds of what happened. */
-export const DEAD_MS = 5_000
+const DEAD_MS = 5_000
 /** While the path is in doubt, another that answers is taken. Longer than two ends of one fault need to see it. */
 const DISTRUST_MS = 1_500
+/** A peer whose pings come from there, and only from there, has been given another port by its NAT: its answer needs no second question. */
+const MOVED_MS = 300
 /** A ping of the peer is answered by one of ours, but not each of many. */
 const TRIGGER_MS = 50
 /** An answer older than this says nothing about now. */
@@ -57,6 +59,8 @@ interface Candidate extends Told {
   rtt: number | undefined
   /** To be pinged whatever else. */
   wanted: boolean
+  /** When the peer has pinged from there. */
+  heardAt: number
   /** Not to be used, whatever it answers. */
   shunnedUntil: number
 }
@@ -157,6 +161,7 @@ export class PeerPath {
   heardPing(from: Told, now: number): void {
     const known = this.#candidates.get(from.endpoint)
     const candidate = known ?? this.#see(from)
+    candidate.heardAt = now
     // Only the answer to a ping of ours tells whether the path goes both ways, and the NATs let it through just now.
     if (now - candidate.answeredAt >= FRESH_MS && now - candidate.pingedAt >= TRIGGER_MS)
       candidate.wanted = true
@@ -218,9 +223,8 @@ export class PeerPath {
     } else if (used !== undefined && this.#silence(used, now) >= DOUBT_MS && this.#burstAt === undefined) {
       this.#burst(now)
     }
-    const best = this.#best(now)
-    if (best !== undefined && best.endpoint !== this.#used && this.#isWorthIt(best, now))
-      this.#use(best.endpoint, now)
+    const best = this.#bestOther(now)
+    if (best !== undefined && this.#isWorthIt(best, now)) this.#use(best.endpoint, now)
   }
 
   get #usedCandidate(): Candidate | undefined {
@@ -246,7 +250,8 @@ export class PeerPath {
     const used = this.#usedCandidate
     if (used?.waitingSince !== undefined) {
       const since = used.waitingSince
-      times.push(...[DOUBT_MS, DISTRUST_MS, DEAD_MS].map((wait) => since + wait).filter((at) => at > now))
+      const waits = [MOVED_MS + 3 * (used.rtt ?? 0), DOUBT_MS, DISTRUST_MS, DEAD_MS]
+      times.push(...waits.map((wait) => since + wait).filter((at) => at > now))
     }
     return Math.max(now, Math.min(...times, Number.POSITIVE_INFINITY))
   }
@@ -290,9 +295,10 @@ export class PeerPath {
     return Math.min(...times, Number.POSITIVE_INFINITY)
   }
 
-  #best(now: number): Candidate | undefined {
+  #bestOther(now: number): Candidate | undefined {
     const answering = [...this.#candidates.values()].filter(
-      ({ answeredAt, waitingSince, shunnedUntil }) =>
+      ({ endpoint, answeredAt, waitingSince, shunnedUntil }) =>
+        endpoint !== this.#used &&
         now - answeredAt < FRESH_MS &&
         (waitingSince === undefined || now - waitingSince < DOUBT_MS) &&
         now >= shunnedUntil,
@@ -305,12 +311,19 @@ export class PeerPath {
     if (used === undefined)
       return best.nearness === 'lan' || !this.#mayBeNear() || now - (this.#foundAt ?? now) >= SETTLE_MS
     // It must have answered since the other one fell silent, or it may be as dead.
-    if (this.#silence(used, now) >= DISTRUST_MS) return best.answeredAt >= (used.waitingSince ?? now)
+    if (this.#silence(used, now) >= this.#patience(used, best))
+      return best.answeredAt >= (used.waitingSince ?? now)
     if (!this.#isBetter(best, used, now)) return false
     while ((this.#changes[0] ?? now) < now - CHANGES_MS) this.#changes.shift()
     if (this.#changes.length >= MAX_CHANGES) return false
     this.#changes.push(now)
     return true
+  }
+
+  /** How long the one in use may be silent while the other answers. */
+  #patience(used: Candidate, other: Candidate): number {
+    const hasMoved = other.heardAt >= (used.waitingSince ?? Number.POSITIVE_INFINITY) - TRIGGER_MS
+    return hasMoved ? Math.min(MOVED_MS + 3 * (used.rtt ?? DISTRUST_MS), DISTRUST_MS) : DISTRUST_MS
   }
 
   #isBetter(best: Candidate, used: Candidate, now: number): boolean {
@@ -362,6 +375,7 @@ const fresh = () => ({
   answeredAt: Number.NEGATIVE_INFINITY,
   rtt: undefined,
   wanted: false,
+  heardAt: Number.NEGATIVE_INFINITY,
   shunnedUntil: Number.NEGATIVE_INFINITY,
 })
 

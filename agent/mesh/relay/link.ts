@@ -61,6 +61,7 @@ export class RelayLink {
   #reopen: Timer | undefined
   #stopped = false
   #dropped = 0
+  #acknowledging: NodeJS.Immediate | undefined
 
   constructor(options: Options) {
     this.#options = options
@@ -200,6 +201,18 @@ export class RelayLink {
       const peer = this.#peers.get(index)
       if (peer !== undefined) this.#options.onPacket(peer, bytes)
     }
+    this.#acknowledge()
+  }
+
+  /**
+   * A pong that nobody asked for (RFC 6455, section 5.5.3), which wakes nothing at the relay. With it goes TCP's acknowledgement, which would otherwise
+   * wait up to 40 ms for something to go with, and workerd's socket sends nothing small before it has come (Nagle's algorithm).
+   */
+  #acknowledge(): void {
+    this.#acknowledging ??= setImmediate(() => {
+      this.#acknowledging = undefined
+      if (this.#isUp) this.#socket?.pong(undefined, undefined, () => {})
+    })
   }
 
   #takeReply(text: string): void {
