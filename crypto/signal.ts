@@ -75,7 +75,6 @@ export type PskSignal = z.infer<typeof PskSignal>
 
 export const Signal = z.discriminatedUnion('kind', [EndpointsSignal, KeySignal, PskSignal])
 export type Signal = z.infer<typeof Signal>
-export type SignalKind = Signal['kind']
 
 /** Of a signal, what its sender decides. */
 export type SignalContent = Signal extends infer S ? (S extends Signal ? Omit<S, 'at'> : never) : never

@@ -76,6 +76,12 @@ export class FleetMesh {
     return seen && [...seen]
   }
 
+  /** Whether both are in the map, and the policy lets one of them speak to the other. */
+  see(one: NodeId, other: NodeId): boolean {
+    const [a, b] = [this.#row(one), this.#row(other)].map((row) => row && classIn(row))
+    return typeof a === 'number' && typeof b === 'number' && this.view.now.sees(a, b)
+  }
+
   /** @param work changes the node's row; all of it is one transaction. To be followed by `publish`. */
   change(id: NodeId, work: () => void): MeshChange {
     return this.#sql.transaction(() => {

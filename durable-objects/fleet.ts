@@ -44,6 +44,7 @@ import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
 import type { MapLag, MeshUpdate } from './mesh-log.ts'
 import { changeRoutes, nodeRoutes, offersText, routesOf } from './node-routes.ts'
+import { cutRelayed } from './relays.ts'
 import type { SessionShard } from './session-shard.ts'
 import { Sql } from './sql.ts'
 import { WireguardKeys, type WireguardUse } from './wireguard-keys.ts'
@@ -304,7 +305,7 @@ export class Fleet extends DurableObject<Env> {
 
   /** Whether the two may hear of each other and exchange packets. */
   mayTalk(a: NodeId, b: NodeId): boolean {
-    return a !== b && this.#isInMesh(a) && this.#isInMesh(b)
+    return a !== b && this.#mesh.see(a, b)
   }
 
   /** Those of the peers that the node may talk to, in their order. */
@@ -523,6 +524,7 @@ export class Fleet extends DurableObject<Env> {
         return node.quarantine === undefined ? shard.welcomeBack(id) : shard.hold(id)
       }),
       this.#mesh.publish({ heard: true, moved: false }, { urgent: true }),
+      cutRelayed(this.env, node),
     ])
     this.#sql.run('DELETE FROM unsettled WHERE node_id = ?', id)
   }
@@ -544,11 +546,6 @@ export class Fleet extends DurableObject<Env> {
   /** Nodes and peers without an agent share the names of the mesh. */
   #isFree(name: NodeName): boolean {
     return this.nodeByName(name) === undefined && this.#externalPeers.byName(name) === undefined
-  }
-
-  #isInMesh(id: NodeId): boolean {
-    const row = this.#row(id)
-    return row !== undefined && row.mesh === 1 && row.removed_at === null && row.quarantine === null
   }
 
   #row(id: NodeId): NodeRow | undefined {

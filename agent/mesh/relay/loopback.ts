@@ -211,10 +211,6 @@ export async function removeLeftRules(commands: Commands, iface: string): Promis
 /** Two agents of one machine have two interfaces, and so two tables. */
 const relayTable = (iface: string): string => `clawnode_relay_${iface.replace(/[^A-Za-z0-9_]/g, '_')}`
 
-/** Whether an endpoint is one that stands for a relayed peer: no node is on another's loopback. */
-export const isRelayed = (endpoint: string | undefined): boolean =>
-  endpoint?.startsWith(`${LOOPBACK4}:`) === true
-
 /** The address from which this machine would send there. Nothing is sent. */
 async function sourceTowards(endpoint: Endpoint): Promise<string | undefined> {
   const { address, port } = splitEndpoint(endpoint)
