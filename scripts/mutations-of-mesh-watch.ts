@@ -63,7 +63,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
   ),
   of(
     'the hash of a map does not have its rules',
-    ['crypto/mesh-hash.ts', "(rules ? entryHash('rules', JSON.stringify(rules)) : 0n)", '(rules ? 0n : 0n)'],
+    ['crypto/mesh-hash.ts', "(rules ? entryHash('rules', canonical(rules)) : 0n)", '(rules ? 0n : 0n)'],
     HASH,
   ),
   of(
@@ -171,7 +171,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
   of(
     'a device has a sealing key',
     [
-      'durable-objects/mesh-log.ts',
+      'durable-objects/mesh-frames.ts',
       '...(row.external === 0 && { seal: row.sealing_key }),',
       'seal: row.sealing_key,',
     ],
@@ -185,9 +185,9 @@ export const WATCHED_MESH: readonly Mutation[] = [
   of(
     'a removed device stays in the map',
     [
-      'durable-objects/fleet.ts',
-      '      this.#externalPeers.remove(peer, Date.now())\n      this.#log.append(peer.id)',
-      '      this.#externalPeers.remove(peer, Date.now())',
+      'durable-objects/external-peers.ts',
+      'SET removed_at = ?, mesh = 0 WHERE id = ? AND external = 1',
+      'SET agent = ? WHERE id = ? AND external = 1',
     ],
     WATCH,
   ),
@@ -233,8 +233,8 @@ export const WATCHED_MESH: readonly Mutation[] = [
     'a phone is called for ever',
     [
       'agent/mesh/device-peers.ts',
-      'return peer.seal === undefined ? { ...plan, keepalive: 0 } : plan',
-      'return plan',
+      'if (!hasAgent(peer)) return { endpoint: undefined, reset: false, keepalive: 0 }',
+      'if (!hasAgent(peer)) return { endpoint: undefined, reset: false, keepalive: 25 }',
     ],
     LAZY,
   ),
