@@ -5,7 +5,7 @@
  *
  *     up ──hold──▶ held ──connected──▶ rising ──▶ up
  */
-import type { NodeFrame } from '../protocol/frames.ts'
+import type { MeshQuestion, NodeFrame } from '../protocol/frames.ts'
 import type { Cidr } from '../protocol/ids.ts'
 import type { MeshChanges, MeshPosition } from '../protocol/mesh.ts'
 import type { Clock, Timer } from './clock.ts'
@@ -13,6 +13,7 @@ import type { Log } from './log.ts'
 import type { MeshEngine } from './mesh/engine.ts'
 import type { MeshSettings } from './mesh/engine-options.ts'
 import type { HandoverEnd } from './mesh/key-handover.ts'
+import type { MapAck } from './mesh/map-acks.ts'
 import type { MapLease } from './mesh/map-lease.ts'
 import type { RelayClient } from './mesh/relay/relay-client.ts'
 import type { PushedFrame } from './session/session.ts'
@@ -30,6 +31,7 @@ type Engine = Pick<
   | 'onSignal'
   | 'onConnected'
   | 'onDisconnected'
+  | 'answer'
   | 'handOver'
   | 'leaseChanged'
   | 'status'
@@ -37,7 +39,7 @@ type Engine = Pick<
 >
 
 type Send = (frame: NodeFrame) => boolean
-type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'signal' | 'routes' }>
+type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' | 'routes' }>
 
 const RETRY_MS = 10_000
 const DONE = { held: 'taken away', rising: 'brought back' } as const
@@ -48,8 +50,11 @@ interface Options {
   /** Undefined if this node uses none. */
   readonly relay?: Pick<RelayClient, 'use' | 'stop'> | undefined
   readonly lease: Pick<MapLease, 'start' | 'stop' | 'grant' | 'heard'>
-  /** Is given where the engine's signals go. An engine that was stopped is followed by another. */
-  readonly createEngine: (sendSignals: (signals: OutgoingSignal[]) => void) => Engine
+  /** Is given where what the engine says goes. An engine that was stopped is followed by another. */
+  readonly createEngine: (
+    sendSignals: (signals: OutgoingSignal[]) => void,
+    sendAck: (ack: MapAck) => void,
+  ) => Engine
 }
 
 export class MeshRuntime {
@@ -83,7 +88,7 @@ export class MeshRuntime {
     return this.#engine.position
   }
 
-  get reachability(): { readonly peers: number; readonly reachable: number } {
+  get reachability(): Engine['reachability'] {
     return this.#engine.reachability
   }
 
@@ -138,6 +143,7 @@ export class MeshRuntime {
       void this.#engine.onSignal(frame.from, frame.sealed)
       return
     }
+    if (frame.type !== 'mesh') return void this.#answer(frame)
     const { type: _, ...changes } = frame
     this.#apply(changes)
   }
@@ -162,7 +168,10 @@ export class MeshRuntime {
   }
 
   #createEngine(): Engine {
-    return this.#options.createEngine((signals) => this.#outbox.add(signals))
+    return this.#options.createEngine(
+      (signals) => this.#outbox.add(signals),
+      (ack) => this.#transmit({ type: 'mesh_ack', ...ack }),
+    )
   }
 
   /** Takes the step when those before it are done, and again while it fails, unless something else is wanted by then. */
@@ -199,10 +208,23 @@ export class MeshRuntime {
     if (result === 'gap' && !this.#resyncing) this.#resync()
   }
 
+  async #answer(question: MeshQuestion): Promise<void> {
+    try {
+      const sealed = await this.#engine.answer(question)
+      if (sealed !== undefined) this.#transmit({ type: 'mesh_answer', request: question.request, sealed })
+    } catch (error) {
+      this.#options.log.warn('a question about the mesh was not answered', { problem: String(error) })
+    }
+  }
+
   #resync(): void {
     this.#resyncing = true
-    // Counted, but never held back: without it the map stands still.
+    this.#transmit({ type: 'mesh_resync', ...(this.position && { at: this.position }) })
+  }
+
+  /** Counted with the signals, but never held back: each of these is seldom, and somebody waits for it. */
+  #transmit(frame: NodeFrame): void {
     this.#bucket.take()
-    this.#send?.({ type: 'mesh_resync', ...(this.position && { at: this.position }) })
+    this.#send?.(frame)
   }
 }

@@ -12,6 +12,7 @@ import type { JoinedNode } from './joined-node.ts'
 import type { Log } from './log.ts'
 import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
+import type { MeshEngineOptions } from './mesh/engine-options.ts'
 import { systemCommands } from './mesh/exec.ts'
 import type { ForwardingNote } from './mesh/forwarding.ts'
 import { bootId } from './mesh/interface-record.ts'
@@ -23,7 +24,6 @@ import { removeLeftRules } from './mesh/relay/loopback.ts'
 import { createNodeRelay } from './mesh/relay/node-relay.ts'
 import type { RelayPaths } from './mesh/relay-paths.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
-import type { OutgoingSignal } from './session/signal-outbox.ts'
 
 interface Options {
   readonly node: JoinedNode
@@ -50,9 +50,13 @@ export async function startMesh(options: Options): Promise<MeshRuntime> {
   const relay = createNodeRelay({ node, clock, log, commands: systemCommands, iface, listenPort })
   await removeLeftRules(systemCommands, iface)
   const lease = createLease(options)
-  const createWithSignals = (sendSignals: (signals: OutgoingSignal[]) => void) =>
-    createEngine(options, { relay, lease }, sendSignals)
-  const runtime = new MeshRuntime({ clock, log, lease, relay, createEngine: createWithSignals })
+  const runtime = new MeshRuntime({
+    clock,
+    log,
+    lease,
+    relay,
+    createEngine: (sendSignals, sendAck) => createEngine(options, { relay, lease }, { sendSignals, sendAck }),
+  })
   await runtime.start()
   return runtime
 }
@@ -60,7 +64,7 @@ export async function startMesh(options: Options): Promise<MeshRuntime> {
 function createEngine(
   { node, clock, log, config }: Options,
   { relay, lease }: { readonly relay: RelayPaths; readonly lease: MapLease },
-  sendSignals: (signals: OutgoingSignal[]) => void,
+  outlets: Pick<MeshEngineOptions, 'sendSignals' | 'sendAck'>,
 ): MeshEngine {
   const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
   const { directory, keys } = node
@@ -107,7 +111,7 @@ function createEngine(
     lease,
     loadCache: () => readText(cache),
     saveCache: (text) => writePrivateFile(cache, text),
-    sendSignals,
+    ...outlets,
   })
 }
 

@@ -1,7 +1,8 @@
-/** `npm run bench -- [fleet|secrets|audit|relay] [--nodes N] [--mesh-nodes N] [--idle SECONDS] [--entries N] [--json]` */
+/** `npm run bench -- [fleet|mesh|secrets|audit|relay] [--nodes N] [--mesh-nodes N] [--mesh-sizes N,N] [--idle SECONDS] [--entries N] [--json]` */
 import { parseArgs } from 'node:util'
 import { benchAudit } from './audit.ts'
 import { benchFleet } from './fleet.ts'
+import { benchMesh } from './mesh.ts'
 import { benchRelay } from './relay.ts'
 import { type Figure, printReport } from './report.ts'
 import { benchSecrets } from './secrets.ts'
@@ -11,6 +12,7 @@ const { values, positionals } = parseArgs({
   options: {
     nodes: { type: 'string', default: '1000' },
     'mesh-nodes': { type: 'string' },
+    'mesh-sizes': { type: 'string', default: '100,1000,5000' },
     idle: { type: 'string', default: '60' },
     entries: { type: 'string', default: '1000000' },
     json: { type: 'boolean', default: false },
@@ -20,11 +22,14 @@ const nodes = Number(values.nodes)
 const meshNodes = Math.min(nodes, Number(values['mesh-nodes'] ?? 1000))
 const idleSeconds = Number(values.idle)
 const entries = Number(values.entries)
+const meshSizes = values['mesh-sizes'].split(',').map(Number)
 if (
-  ![nodes, meshNodes, idleSeconds, entries].every((value) => Number.isInteger(value) && value >= 0) ||
+  ![nodes, meshNodes, idleSeconds, entries, ...meshSizes].every(
+    (value) => Number.isInteger(value) && value >= 0,
+  ) ||
   nodes < 1
 ) {
-  process.stderr.write('--nodes, --mesh-nodes, --idle and --entries take whole numbers\n')
+  process.stderr.write('--nodes, --mesh-nodes, --mesh-sizes, --idle and --entries take whole numbers\n')
   process.exit(2)
 }
 const log = (line: string): void => {
@@ -41,6 +46,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: `${nodes} nodes, ${meshNodes} of them in the mesh`,
     run: () => benchFleet({ nodes, meshNodes, idleSeconds }, log),
   },
+  mesh: { title: `the mesh, ${meshSizes.join(', ')} nodes`, run: () => benchMesh(meshSizes, log) },
   secrets: { title: `secrets, ${nodes} nodes`, run: () => benchSecrets(nodes, log) },
   relay: {
     title: 'WireGuard directly and by the relay, two machines as network namespaces',

@@ -6,16 +6,24 @@ import { once } from 'node:events'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { utf8 } from '../crypto/bytes.ts'
+import { importSealingKey } from '../crypto/hpke.ts'
 import { Identity, tokenHash } from '../crypto/identity.ts'
+import { sealMeshAnswer } from '../crypto/mesh-answer.ts'
 import { nodeIdOf } from '../crypto/node-id.ts'
+import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { spkiSha256 } from '../host/pins.ts'
-import { PING, PONG, type RegisterFrame } from '../protocol/frames.ts'
+import { GatewayFrame, type MeshQuestion, PING, PONG, type RegisterFrame } from '../protocol/frames.ts'
 import { EnrolReply } from '../protocol/http.ts'
-import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
+import { type FleetId, type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
+import type { MeshPosition } from '../protocol/mesh.ts'
+import type { MeshAnswer } from '../protocol/mesh-report.ts'
 import { NodeSecretsReply } from '../protocol/secrets.ts'
 import { PROTOCOL_VERSION } from '../protocol/version.ts'
+
+/** RFC 6455's clients count so: a socket that is still opening takes nothing. */
+const OPEN = 1
 
 const TELEMETRY = JSON.stringify({
   uptimeSeconds: 86_400,
@@ -39,6 +47,9 @@ export class SimulatedNode {
   readonly #identity: Identity
   readonly #wg: WireGuardKey
   readonly #seal: SealingKey
+  /** By which it answers. */
+  sealing: SecretBytes
+  #fleet: FleetId | undefined
   #socket: WebSocket | undefined
   #generation = 0
 
@@ -46,8 +57,12 @@ export class SimulatedNode {
   pongs = 0
   errors = 0
   meshBytes = 0
+  /** Of every frame that came. */
+  bytes = 0
   /** Called with each mesh frame as it came. */
   onMesh: ((text: string) => void) | undefined
+  /** What it answers when somebody asks of its mesh. */
+  onQuestion: ((question: MeshQuestion) => MeshAnswer) | undefined
   /** Called when a secret has changed. */
   onSecret: (() => void) | undefined
 
@@ -58,6 +73,7 @@ export class SimulatedNode {
     name: NodeName
     wg: WireGuardKey
     seal: SealingKey
+    sealing: SecretBytes
   }) {
     this.id = fields.id
     this.name = fields.name
@@ -65,17 +81,20 @@ export class SimulatedNode {
     this.#identity = fields.identity
     this.#wg = fields.wg
     this.#seal = fields.seal
+    this.sealing = fields.sealing
   }
 
   static async make(gateway: GatewayConnection, name: string): Promise<SimulatedNode> {
     const identity = await Identity.fromSeed(Identity.generateSeed())
+    const sealing = generateX25519()
     return new SimulatedNode({
       gateway,
       identity,
       id: await nodeIdOf(identity.publicKey),
       name: NodeName.parse(name),
       wg: WireGuardKey.parse(await x25519PublicKey(generateX25519())),
-      seal: SealingKey.parse(await x25519PublicKey(generateX25519())),
+      seal: SealingKey.parse(await x25519PublicKey(sealing)),
+      sealing,
     })
   }
 
@@ -88,16 +107,17 @@ export class SimulatedNode {
       token: await tokenHash(token),
     }
     const request = await this.#identity.signEnrolment(claims, this.#gateway.url.origin, Date.now())
-    await this.#gateway.call(EnrolReply, {
+    const { fleet } = await this.#gateway.call(EnrolReply, {
       method: 'POST',
       path: '/v1/enrol',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify({ request }),
     })
+    this.#fleet = fleet
   }
 
   /** Opens the session; resolves when registered. */
-  async connect(options: { readonly mesh: boolean }): Promise<void> {
+  async connect(options: { readonly mesh: boolean; readonly at?: MeshPosition | undefined }): Promise<void> {
     const { headers, jti } = await this.#prove('GET', '/v1/session', '')
     const socket = this.#gateway.webSocket('/v1/session', headers)
     this.#socket = socket
@@ -109,12 +129,14 @@ export class SimulatedNode {
     const registered = new Promise<void>((resolve, reject) => {
       socket.on('message', (data) => {
         const text = data.toString()
+        this.bytes += text.length
         if (text === PONG) this.pongs++
         else if (text.startsWith('{"type":"ack"')) this.acks++
-        else if (text.startsWith('{"type":"mesh"')) {
+        else if (text.startsWith('{"type":"mesh",')) {
           this.meshBytes += text.length
           this.onMesh?.(text)
-        } else if (text.startsWith('{"type":"secret_changed"')) this.onSecret?.()
+        } else if (text.startsWith('{"type":"mesh_')) void this.#answer(text)
+        else if (text.startsWith('{"type":"secret_changed"')) this.onSecret?.()
         else if (text.startsWith('{"type":"registered"')) resolve()
         else if (text.startsWith('{"type":"error"')) {
           this.errors++
@@ -133,6 +155,7 @@ export class SimulatedNode {
         agent: 'bench/1',
         mesh: options.mesh,
         generation: ++this.#generation,
+        ...(options.at && { at: options.at }),
         channel: await this.#identity.signChannel({ jti, spki }),
       } satisfies RegisterFrame),
     )
@@ -140,11 +163,26 @@ export class SimulatedNode {
   }
 
   ping(): void {
-    this.#socket?.send(PING)
+    if (this.#socket?.readyState === OPEN) this.#socket.send(PING)
   }
 
   telemetry(n: number): void {
     this.#socket?.send(`{"type":"telemetry","n":${n},"telemetry":${TELEMETRY}}`)
+  }
+
+  /** Says that it has applied the map of this place. */
+  acknowledge(at: MeshPosition, hash: string): void {
+    this.#socket?.send(JSON.stringify({ type: 'mesh_ack', ...at, hash }))
+  }
+
+  async #answer(text: string): Promise<void> {
+    const question = GatewayFrame.parse(JSON.parse(text)) as MeshQuestion
+    const answer = this.onQuestion?.(question)
+    if (answer === undefined || this.#fleet === undefined) return
+    const { request, sealTo } = question
+    const about = { fleet: this.#fleet, node: this.id, request }
+    const sealed = await sealMeshAnswer(sealTo, answer, about, await importSealingKey(this.sealing))
+    this.#socket?.send(JSON.stringify({ type: 'mesh_answer', request, sealed }))
   }
 
   /** A secret, sealed to this node; whether it opens is the tests' business. @returns its version. */

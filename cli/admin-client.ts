@@ -17,6 +17,15 @@ import {
   type TokenItem,
   TokenList,
 } from '../protocol/http.ts'
+import {
+  MeshAnswerReply,
+  type MeshPingBody,
+  type MeshReportBody,
+  MeshStatusList,
+  type PeerCreateBody,
+  PeerItem,
+  PeerList,
+} from '../protocol/mesh-http.ts'
 import type { MeshPolicyDocument } from '../protocol/mesh-policy.ts'
 import {
   MeshPolicyExplainReply,
@@ -141,6 +150,40 @@ export class AdminClient {
 
   rotateNodeWireguard(name: string) {
     return this.#call(Nothing, 'POST', `/v1/nodes/${encodeURIComponent(name)}/rotate-wireguard`, json({}))
+  }
+
+  /** All pages; the head is that of the first. */
+  async meshStatus(): Promise<Pick<MeshStatusList, 'head' | 'items'>> {
+    let head: MeshStatusList['head'] | undefined
+    const items: MeshStatusList['items'] = []
+    for (let cursor: string | undefined; ; ) {
+      const query = new URLSearchParams(cursor === undefined ? {} : { cursor })
+      const page = await this.#call(MeshStatusList, 'GET', withQuery('/v1/mesh/status', query))
+      head ??= page.head
+      items.push(...page.items)
+      cursor = page.next
+      if (cursor === undefined) return { head, items }
+    }
+  }
+
+  meshReport(body: MeshReportBody): Promise<MeshAnswerReply> {
+    return this.#call(MeshAnswerReply, 'POST', '/v1/mesh/report', json(body))
+  }
+
+  meshPing(body: MeshPingBody): Promise<MeshAnswerReply> {
+    return this.#call(MeshAnswerReply, 'POST', '/v1/mesh/ping', json(body))
+  }
+
+  meshPeers(): Promise<PeerItem[]> {
+    return this.#all<PeerItem>(PeerList, '/v1/mesh/peers')
+  }
+
+  addMeshPeer(body: PeerCreateBody): Promise<PeerItem> {
+    return this.#call(PeerItem, 'POST', '/v1/mesh/peers', json(body))
+  }
+
+  removeMeshPeer(name: string) {
+    return this.#call(Nothing, 'DELETE', `/v1/mesh/peers/${encodeURIComponent(name)}`)
   }
 
   putSecret(name: string, value: Uint8Array, { cas, overlap, readers }: SecretWrite) {

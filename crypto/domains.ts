@@ -24,6 +24,12 @@ export const DOMAIN = {
   answer: 'claw-answer v1',
   /** Gateway's statement of the key by which its audit trail is signed. */
   auditKey: 'claw-audit-key v1',
+  /** SHA-256 of each entry of a mesh map, for acknowledgements. */
+  meshHash: 'claw-mesh-hash v1',
+  /** HPKE `info` of what a node answers to a question about its mesh. */
+  meshAnswer: 'claw-mesh-answer v1',
+  /** Hash from which the id of a peer without an agent is cut. */
+  externalPeer: 'claw-external-peer v1',
   /** Gateway's signature over what it allows a node at a relay. */
   relayGrant: 'claw-relay-grant v1',
   /** Gateway's signature over its next key. */

@@ -23,6 +23,12 @@ const Attachment = z.object({
   mesh: MeshPosition.optional(),
   /** The class of nodes it belongs to, which decides what it is sent; absent: 0. */
   audience: z.int().nonnegative().optional(),
+  /** Hash of the map as it is meant to be at that place. */
+  meant: z.string().optional(),
+  /** The newest `mesh_ack`, and, where nothing was on its way meanwhile, whether its map was the one that was meant. */
+  ack: MeshPosition.extend({ at: z.int(), verdict: z.enum(['ok', 'wrong']).optional() }).optional(),
+  /** Set once the node was sent the whole map because the one it had was another. */
+  diverged: z.literal(true).optional(),
   telemetry: Telemetry.optional(),
 })
 export type Attachment = z.infer<typeof Attachment>

@@ -18,6 +18,8 @@ const counters = {
   mesh_snapshots_sent: 0,
   mesh_snapshots_built: 0,
   mesh_deltas_encoded: 0,
+  mesh_acks: 0,
+  mesh_divergences: 0,
   relay_upgrades: 0,
   relay_packets_forwarded: 0,
   relay_bytes_forwarded: 0,

@@ -58,7 +58,7 @@ export class FleetMesh {
     const audience = row?.class ?? 0
     if (row === undefined || row.mesh === 0) {
       const position = { epoch: this.log.epoch, seq: this.log.head }
-      return { position, audience, sees: null, frames: [], snapshot: false }
+      return { position, hash: '', audience, sees: null, frames: [], snapshot: false }
     }
     this.#fanout.listens(this.#shardOf(row.id), audience)
     return this.log.since(row, at)

@@ -102,6 +102,16 @@ export const FLEET_MIGRATIONS: readonly Migration[] = [
       ALTER TABLE nodes ADD COLUMN wg_rotation_until INTEGER;
     `,
   },
+  {
+    id: 8,
+    sql: `
+      -- A device without an agent: of the mesh, but no node. It has no identity and no sealing key; what stands there is none.
+      ALTER TABLE nodes ADD COLUMN external INTEGER NOT NULL DEFAULT 0;
+
+      -- When it was, so that a node that lags can be said to lag since then.
+      ALTER TABLE mesh_log ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+    `,
+  },
 ]
 
 export interface NodeRow extends Record<string, string | number | null> {
@@ -119,6 +129,8 @@ export interface NodeRow extends Record<string, string | number | null> {
   /** Why it is held; null for a node that is not. */
   quarantine: string | null
   rotation_until: number | null
+  /** 1 for a device without an agent. */
+  external: number
   key_entry: number | null
   class: number | null
   /** JSON. */

@@ -4,7 +4,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import { randomBytes } from '../crypto/bytes.ts'
-import { nodeIdOf } from '../crypto/node-id.ts'
+import { externalPeerIdOf, nodeIdOf } from '../crypto/node-id.ts'
 import {
   fleetIpv6Prefix,
   ipv4ToNumber,
@@ -37,11 +37,12 @@ import { isAnyOutside, leaseAddress, moveAddress, releaseAddress } from './addre
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import { readCounters } from './counters.ts'
 import type { Env } from './env.ts'
+import { type ExternalPeer, ExternalPeers, type NewExternalPeer } from './external-peers.ts'
 import { FleetMesh, type MeshPlacesNow } from './fleet-mesh.ts'
 import { FleetPolicy, type PolicyQuestion, type PolicyWrite } from './fleet-policy.ts'
 import { FLEET_MIGRATIONS, type NodeRow } from './fleet-schema.ts'
 import { KeyEntries } from './key-entries.ts'
-import type { MeshUpdate } from './mesh-log.ts'
+import type { MapLag, MeshUpdate } from './mesh-log.ts'
 import { changeRoutes, nodeRoutes, offersText, routesOf } from './node-routes.ts'
 import { cutRelayed } from './relays.ts'
 import type { SessionShard } from './session-shard.ts'
@@ -92,6 +93,8 @@ const ADDRESS_REFUSALS = {
   resting: 'E_ADDRESS_RESTING',
 } as const
 
+type WithIpv6<T> = T & Pick<NodeRecord, 'ipv6'>
+
 /** An offline node may take a day to hear that it is asked. */
 const ROTATION_ALLOWED_MS = 24 * 60 * 60_000
 
@@ -110,6 +113,7 @@ export class Fleet extends DurableObject<Env> {
   readonly #policy: FleetPolicy
   readonly #shards: number
   readonly #keyEntries: KeyEntries
+  readonly #externalPeers: ExternalPeers
   readonly #wireguardKeys: WireguardKeys
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -117,6 +121,7 @@ export class Fleet extends DurableObject<Env> {
     this.#sql = new Sql(ctx.storage, FLEET_MIGRATIONS)
     const { id, epoch } = this.#identify()
     this.#id = id
+    this.#externalPeers = new ExternalPeers(this.#sql, env.FLEET_CIDR)
     this.#keyEntries = new KeyEntries(this.#sql, (events) =>
       callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.append(events)),
     )
@@ -153,7 +158,10 @@ export class Fleet extends DurableObject<Env> {
   }
 
   nodeByName(name: NodeName): NodeRecord | undefined {
-    const row = this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE name = ? AND removed_at IS NULL', name)
+    const row = this.#sql.first<NodeRow>(
+      'SELECT * FROM nodes WHERE name = ? AND removed_at IS NULL AND external = 0',
+      name,
+    )
     return row && this.#record(row)
   }
 
@@ -168,7 +176,7 @@ export class Fleet extends DurableObject<Env> {
   /** In order of name; `after` is the last name of the page before. */
   list(after: string, limit: number): NodeRecord[] {
     const rows = this.#sql.all<NodeRow>(
-      'SELECT * FROM nodes WHERE removed_at IS NULL AND name > ? ORDER BY name LIMIT ?',
+      'SELECT * FROM nodes WHERE removed_at IS NULL AND external = 0 AND name > ? ORDER BY name LIMIT ?',
       after,
       limit,
     )
@@ -179,7 +187,7 @@ export class Fleet extends DurableObject<Env> {
   readers(policy: StoredPolicy): NodeRecord[] {
     const now = Date.now()
     const rows = this.#sql.all<NodeRow>(
-      'SELECT * FROM nodes WHERE removed_at IS NULL AND quarantine IS NULL ORDER BY name',
+      'SELECT * FROM nodes WHERE removed_at IS NULL AND quarantine IS NULL AND external = 0 ORDER BY name',
     )
     return rows.map((row) => this.#record(row)).filter(mightRead(policy, now))
   }
@@ -349,6 +357,44 @@ export class Fleet extends DurableObject<Env> {
     return this.#mesh.register(row.id, registration.at)
   }
 
+  /** Where the log is, and how far each of these places is behind what concerns its class. */
+  meshLag(places: readonly { readonly audience: number; readonly seq: number }[]): {
+    readonly head: MeshPosition
+    readonly lags: readonly MapLag[]
+  } {
+    const { log } = this.#mesh
+    return {
+      head: { epoch: log.epoch, seq: log.head },
+      lags: places.map(({ audience, seq }) => log.lag(audience, seq)),
+    }
+  }
+
+  externalPeers(after: string, limit: number): WithIpv6<ExternalPeer>[] {
+    return this.#externalPeers.list(after, limit).map((peer) => this.#withIpv6(peer))
+  }
+
+  /** Lets a device without an agent into the mesh, by its WireGuard key. */
+  async addExternalPeer(peer: Omit<NewExternalPeer, 'id'>): Promise<Result<WithIpv6<ExternalPeer>, Refusal>> {
+    const id = await externalPeerIdOf(peer.wg)
+    const results: Result<ExternalPeer, Refusal>[] = []
+    const change = this.#mesh.change(id, () => {
+      results.push(this.#externalPeers.add({ id, ...peer }, Date.now()))
+    })
+    await this.#mesh.publish(change)
+    const [added] = results
+    if (added === undefined) throw new Error('a peer was neither added nor refused')
+    return added.ok ? ok(this.#withIpv6(added.value)) : added
+  }
+
+  /** Its peers drop it at once. */
+  async removeExternalPeer(name: NodeName): Promise<ExternalPeer | undefined> {
+    const peer = this.#externalPeers.byName(name)
+    if (peer === undefined) return undefined
+    const change = this.#mesh.change(peer.id, () => this.#externalPeers.remove(peer, Date.now()))
+    await this.#mesh.publish(change, { urgent: true })
+    return peer
+  }
+
   changesSince(node: NodeId, at: MeshPosition | undefined): MeshUpdate {
     return this.#mesh.changesSince(node, at)
   }
@@ -492,13 +538,22 @@ export class Fleet extends DurableObject<Env> {
     for (const letters of [0, 4, 26]) {
       const name =
         letters === 0 ? wanted : `${wanted.slice(0, 36).replace(/-+$/, '')}-${id.slice(0, letters)}`
-      if (this.nodeByName(NodeName.parse(name)) === undefined) return NodeName.parse(name)
+      if (this.#isFree(NodeName.parse(name))) return NodeName.parse(name)
     }
     throw new Error('a name that ends in the whole node id is taken')
   }
 
+  /** Nodes and peers without an agent share the names of the mesh. */
+  #isFree(name: NodeName): boolean {
+    return this.nodeByName(name) === undefined && this.#externalPeers.byName(name) === undefined
+  }
+
   #row(id: NodeId): NodeRow | undefined {
-    return this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ?', id)
+    return this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ? AND external = 0', id)
+  }
+
+  #withIpv6<T extends { readonly id: NodeId }>(peer: T): WithIpv6<T> {
+    return { ...peer, ipv6: nodeIpv6(this.#id, peer.id) }
   }
 
   #record(row: NodeRow): NodeRecord {

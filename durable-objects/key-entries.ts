@@ -35,7 +35,7 @@ export class KeyEntries {
   async addMissing(): Promise<void> {
     if (this.#isComplete) return
     const rows = this.#sql.all<NodeRow>(
-      'SELECT * FROM nodes WHERE key_entry IS NULL AND removed_at IS NULL LIMIT ?',
+      'SELECT * FROM nodes WHERE key_entry IS NULL AND removed_at IS NULL AND external = 0 LIMIT ?',
       AT_ONCE,
     )
     this.#isComplete = rows.length === 0

@@ -102,8 +102,8 @@ export class MeshDelivery {
     }
     if (update.snapshot) count('mesh_snapshots_sent')
     this.#learn(update)
-    const { position, audience } = update
-    this.#sessions.update(socket, { mesh: position, audience })
+    const { position, audience, hash } = update
+    this.#sessions.update(socket, { mesh: position, audience, meant: hash })
   }
 
   /** Whether this session may get a signal from a node of that class: one that it may speak to or hear from. @param from undefined for one that takes no part. */

@@ -17,7 +17,7 @@ export function peerOf(row: NodeRow): MeshPeer {
     id: row.id,
     name: row.name,
     wg: row.wg_key,
-    seal: row.sealing_key,
+    ...(row.external === 0 && { seal: row.sealing_key }),
     ip4: numberToIpv4(row.ipv4),
     ...(tags.length > 0 && { tags }),
     ...(row.wg_next !== null && { next: row.wg_next }),

@@ -6,9 +6,10 @@
  */
 import type { NodeId } from '../protocol/ids.ts'
 import { MESH_LOG_KEEP } from '../protocol/limits.ts'
-import type { MeshPosition } from '../protocol/mesh.ts'
+import type { MeshPeer, MeshPosition } from '../protocol/mesh.ts'
 import { count } from './counters.ts'
 import type { NodeRow } from './fleet-schema.ts'
+import { MapHash } from './map-hash.ts'
 import type { MeshClasses } from './mesh-classes.ts'
 import {
   deltaFrames,
@@ -32,12 +33,20 @@ const MEMBERS = 'mesh = 1 AND removed_at IS NULL AND quarantine IS NULL'
 /** What to send, encoded: each is one session frame. */
 export interface MeshUpdate {
   readonly position: MeshPosition
+  /** Of the map that they lead to (crypto/mesh-hash.ts). */
+  readonly hash: string
   /** The class of the node that it is for. */
   readonly audience: number
   /** The classes whose nodes that one may speak to or hear from; null: all, since there is no policy. */
   readonly sees: readonly number[] | null
   readonly frames: readonly string[]
   readonly snapshot: boolean
+}
+
+/** How much of what concerns its class a place does not have, and since when it was owed the first of it. */
+export interface MapLag {
+  readonly entries: number
+  readonly since: number | null
 }
 
 /** Where a listener is: it has everything up to `through`, and calls that place `seq`, which is where it last heard of anything. */
@@ -58,6 +67,7 @@ export class MeshLog {
   readonly #view: MeshView
   readonly #classes: MeshClasses
   readonly #places: MeshPlaces
+  readonly #mapHash: MapHash
   readonly #snapshots = new Map<number, Snapshot>()
   #head: number
 
@@ -67,6 +77,7 @@ export class MeshLog {
     this.#view = view
     this.#classes = classes
     this.#places = new MeshPlaces(sql, view, classes)
+    this.#mapHash = new MapHash({ all: () => this.#members().map(peerOf), one: (id) => this.#member(id) })
     this.#head = sql.first<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM mesh_log')?.seq ?? 0
   }
 
@@ -91,17 +102,36 @@ export class MeshLog {
   /** An entry alone: whom it concerns is the caller's to say. @param node empty for what is not about one node, a policy. */
   record(node: NodeId | '', was: number | null): number {
     const seq = this.#sql.first<{ seq: number }>(
-      'INSERT INTO mesh_log (node_id, was) VALUES (?, ?) RETURNING seq',
+      'INSERT INTO mesh_log (node_id, was, at) VALUES (?, ?, ?) RETURNING seq',
       node,
       was,
+      Date.now(),
     )?.seq
     if (seq === undefined) throw new Error('the mesh log gave no sequence number')
     this.#head = seq
+    if (node === '') this.#mapHash.reset()
+    else this.#mapHash.touch(node)
     if (seq % PRUNE_EVERY === 0) {
       this.#sql.run('DELETE FROM mesh_log WHERE seq <= ?', seq - MESH_LOG_KEEP)
       this.#places.touch(seq - MESH_LOG_KEEP / 2, seq)
     }
     return seq
+  }
+
+  /** Of the map of that class's nodes at its newest place. */
+  viewHash(audience: number): string {
+    const { now } = this.#view
+    return this.#mapHash.of(now.seenBy(audience), now.rulesOf(audience))
+  }
+
+  lag(audience: number, seq: number): MapLag {
+    const entries = Math.max(0, this.place(audience) - seq)
+    if (entries === 0) return { entries, since: null }
+    const next = this.#sql.first<{ at: number }>(
+      'SELECT at FROM mesh_log WHERE seq > ? ORDER BY seq LIMIT 1',
+      seq,
+    )
+    return { entries, since: next?.at ?? null }
   }
 
   /** The class is told something now, if only its newest place. */
@@ -161,7 +191,8 @@ export class MeshLog {
   #update(audience: number, seq: number, frames: readonly string[], snapshot: boolean): MeshUpdate {
     const sees = this.#view.now.seenBy(audience)
     const position = { epoch: this.#epoch, seq }
-    return { position, audience, sees: sees && [...sees], frames, snapshot }
+    const hash = this.viewHash(audience)
+    return { position, hash, audience, sees: sees && [...sees], frames, snapshot }
   }
 
   #delta({ audience: was, seq: from, through }: Listener, before: Relation, audience: number): MeshUpdate {
@@ -220,6 +251,15 @@ export class MeshLog {
       .flatMap((id) => this.#sql.all<NodeRow>(`SELECT * FROM nodes WHERE class = ? AND ${MEMBERS}`, id))
   }
 
+  #members(): NodeRow[] {
+    return this.#sql.all<NodeRow>(`SELECT * FROM nodes WHERE ${MEMBERS} ORDER BY id`)
+  }
+
+  #member(id: NodeId): MeshPeer | undefined {
+    const row = this.#sql.first<NodeRow>('SELECT * FROM nodes WHERE id = ?', id)
+    return row && isMember(row) ? peerOf(row) : undefined
+  }
+
   #whole(audience: number): MeshUpdate {
     const { version } = this.#view.now
     let kept = this.#snapshots.get(audience)
@@ -233,10 +273,7 @@ export class MeshLog {
   #build(audience: number): Snapshot {
     const { now } = this.#view
     const seen = now.seenBy(audience)
-    const rows =
-      seen === null
-        ? this.#sql.all<NodeRow>(`SELECT * FROM nodes WHERE ${MEMBERS} ORDER BY id`)
-        : this.#membersBy((other) => seen.has(other))
+    const rows = seen === null ? this.#members() : this.#membersBy((other) => seen.has(other))
     count('mesh_snapshots_built')
     const seq = this.place(audience)
     const frames = snapshotFrames(this.#epoch, seq, rows.map(peerOf), now.rulesOf(audience))

@@ -10,6 +10,7 @@ import type { ProvenRequest } from '../crypto/request-proof.ts'
 import type { ErrorCode, Refusal } from '../protocol/errors.ts'
 import {
   CLOSE,
+  type MeshQuestion,
   type NodeFrame,
   PING,
   PONG,
@@ -27,7 +28,7 @@ import {
   TELEMETRY_INTERVAL_MS,
 } from '../protocol/limits.ts'
 import { MaskedId } from '../protocol/masked-id.ts'
-import type { Result } from '../protocol/result.ts'
+import { err, type Result } from '../protocol/result.ts'
 import { shardName } from '../protocol/shard.ts'
 import { OLDEST_SUPPORTED_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../protocol/version.ts'
 import { AUDIT_OBJECT, callObject, FLEET_OBJECT, isUnavailable } from './call-object.ts'
@@ -38,9 +39,11 @@ import type { Env } from './env.ts'
 import type { Fleet } from './fleet.ts'
 import type { MeshPlacesNow } from './fleet-mesh.ts'
 import { readFrame } from './frame-reader.ts'
+import { MeshAcks } from './mesh-acks.ts'
 import { audienceOf, isBehind, MeshDelivery, type MeshReceipt } from './mesh-delivery.ts'
 import type { MeshPublication } from './mesh-fanout.ts'
 import { type Authenticated, NodeAuthenticator, type ProofUse } from './node-authenticator.ts'
+import { NodeQuestions } from './node-questions.ts'
 import { problemResponse } from './problem.ts'
 import { sawOurCertificate } from './registration.ts'
 import { relaysFor } from './relays.ts'
@@ -52,6 +55,8 @@ export class SessionShard extends DurableObject<Env> {
   readonly #authenticator: NodeAuthenticator
   readonly #sessions: Sessions
   readonly #mesh: MeshDelivery
+  readonly #acks: MeshAcks
+  readonly #questions = new NodeQuestions()
   readonly #registerTimers = new WeakMap<WebSocket, number>()
   /** By which origin the node knows this gateway. Needed as long as the timer, which keeps it in memory. */
   readonly #origins = new WeakMap<WebSocket, string>()
@@ -66,6 +71,11 @@ export class SessionShard extends DurableObject<Env> {
     this.#mesh = new MeshDelivery(this.#sessions, {
       changesSince: (node, at) => this.#fleet((fleet) => fleet.changesSince(node, at)),
       seenBy: (audience) => this.#fleet((fleet) => fleet.meshSeenBy(audience)),
+    })
+    this.#acks = new MeshAcks({
+      sessions: this.#sessions,
+      audit: (...entry) => this.#audit(...entry),
+      resync: (socket) => this.#mesh.resync(socket, undefined),
     })
     // Belongs to the process, not to storage: set anew each time the object wakes.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
@@ -243,6 +253,16 @@ export class SessionShard extends DurableObject<Env> {
     }
   }
 
+  /** Asks a node about its mesh. @returns what it has sealed for whoever asks. */
+  async ask(node: NodeId, question: MeshQuestion): Promise<Result<string, ErrorCode>> {
+    const socket = this.ctx
+      .getWebSockets(node)
+      .find((candidate) => this.#sessions.get(candidate)?.state === 'live')
+    if (socket === undefined) return err('E_NODE_OFFLINE')
+    if (this.#sessions.get(socket)?.mesh === undefined) return err('E_NODE_NO_MESH')
+    return this.#questions.ask(node, question.request, () => sendFrame(socket, question))
+  }
+
   presence(nodes: readonly NodeId[]): Presence[] {
     const now = Date.now()
     return nodes.flatMap((node) => this.#sessions.presence(node, now) ?? [])
@@ -283,7 +303,11 @@ export class SessionShard extends DurableObject<Env> {
         if (!this.#sessions.mayResync(socket, Date.now())) return this.#violation(socket, 'E_FRAME_RATE')
         return this.#mesh.resync(socket, frame.at)
       case 'mesh_ack':
-        return
+        if (this.#sessions.get(socket)?.mesh === undefined)
+          return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')
+        return this.#acks.note(socket, frame)
+      case 'mesh_answer':
+        return this.#questions.answer(node, frame.request, frame.sealed)
       default:
         return frame satisfies never
     }

@@ -21,6 +21,10 @@ export interface Presence {
   readonly status: NodeStatus
   readonly seenAt: number
   readonly telemetry?: Attachment['telemetry']
+  /** The newest acknowledgement of the mesh map. */
+  readonly ack?: Attachment['ack']
+  /** The class of nodes it was last told it belongs to. */
+  readonly audience?: number
 }
 
 interface PresenceRow extends Record<string, number | null> {
@@ -126,8 +130,14 @@ export class Sessions {
       const attachment = this.get(socket)
       if (attachment?.state !== 'live') continue
       const seenAt = this.seenAt(socket, attachment)
-      const { telemetry } = attachment
-      return { node, status: leaseStatus(seenAt, now), seenAt, ...(telemetry && { telemetry }) }
+      const { telemetry, ack, audience = 0 } = attachment
+      return {
+        node,
+        status: leaseStatus(seenAt, now),
+        seenAt,
+        ...(telemetry && { telemetry }),
+        ...(ack && { ack, audience }),
+      }
     }
     const row = this.#row(node)
     return row && { node, status: 'offline', seenAt: row.seen_at }

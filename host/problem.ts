@@ -45,4 +45,5 @@ const BY_STATUS: Readonly<Record<number, number>> = {
   409: EXIT.conflict,
   429: EXIT.temporary,
   503: EXIT.unavailable,
+  504: EXIT.timeout,
 }

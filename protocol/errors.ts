@@ -127,6 +127,12 @@ export const ERRORS = {
   },
   E_ROUTE_OVERLAP: { status: 409, title: 'That network overlaps another that is in use.' },
   E_TOO_MANY_ROUTES: { status: 400, title: 'A node has at most 16 routes.' },
+  E_NODE_OFFLINE: { status: 409, title: 'That node has no session with the gateway now.' },
+  E_NODE_NO_MESH: { status: 409, title: 'That node takes no part in the mesh.' },
+  E_NODE_SILENT: { status: 504, title: 'That node has a session, but has not answered in time.' },
+  E_PEER_NAME_TAKEN: { status: 409, title: 'A node or a peer without an agent has that name already.' },
+  E_PEER_NOT_FOUND: { status: 404, title: 'There is no peer without an agent of that name.' },
+  E_PEERS_FULL: { status: 409, title: 'The fleet has as many peers without an agent as it may.' },
   E_TOO_MANY_TAGS: { status: 400, title: 'A node has at most 32 tags.' },
   E_SECRET_NAME: {
     status: 400,

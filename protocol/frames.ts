@@ -6,8 +6,9 @@
  */
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
-import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SecretName } from './ids.ts'
+import { Cidr, FleetId, GatewayKey, Ipv4, NodeId, SealingKey, SecretName } from './ids.ts'
 import {
+  MAX_MESH_ANSWER_BYTES,
   MAX_MESH_LEASE_MS,
   MAX_NODE_ROUTES,
   MAX_SIGNAL_BYTES,
@@ -15,6 +16,7 @@ import {
   MIN_MESH_LEASE_MS,
 } from './limits.ts'
 import { MeshChanges, MeshPosition } from './mesh.ts'
+import { MeshSummary } from './mesh-report.ts'
 import { StunServers } from './stun-servers.ts'
 
 export const PING = 'ping'
@@ -45,14 +47,21 @@ export const Telemetry = z.strictObject({
   memoryTotalBytes: z.int().nonnegative(),
   memoryFreeBytes: z.int().nonnegative(),
   cpuPercent: Percent.optional(),
-  mesh: z.strictObject({ peers: z.int().nonnegative(), reachable: z.int().nonnegative() }).optional(),
+  mesh: z
+    .strictObject({
+      peers: z.int().nonnegative(),
+      reachable: z.int().nonnegative(),
+      summary: MeshSummary.optional(),
+    })
+    .optional(),
 })
 export type Telemetry = z.infer<typeof Telemetry>
 
-const SealedSignal = z
-  .string()
-  .regex(/^[A-Za-z0-9_-]+$/)
-  .max(MAX_SIGNAL_BYTES)
+const Sealed = z.string().regex(/^[A-Za-z0-9_-]+$/)
+const SealedSignal = Sealed.max(MAX_SIGNAL_BYTES)
+const MeshHash = z.string().regex(/^[A-Za-z0-9_-]{11}$/)
+/** Of one question about a node's mesh, chosen by the one that asks. */
+export const MeshRequestId = z.string().regex(/^[A-Za-z0-9_-]{22}$/)
 
 export const RegisterFrame = z.strictObject({
   type: z.literal('register'),
@@ -87,11 +96,19 @@ export const SignalFrame = z.strictObject({
 
 const MeshResyncFrame = z.strictObject({ type: z.literal('mesh_resync'), at: MeshPosition.optional() })
 
-/** The map is as it was at this place of the log; `hash` (protocol/mesh-hash.ts) tells whether it is the same that the gateway means. */
+/** The interface is as the map was at this place of the log; `hash` (crypto/mesh-hash.ts) tells whether it is the map the gateway means. */
 const MeshAckFrame = z.strictObject({
   type: z.literal('mesh_ack'),
-  seq: z.int().nonnegative(),
-  hash: z.string().length(11),
+  ...MeshPosition.shape,
+  hash: MeshHash,
+})
+export type MeshAckFrame = z.infer<typeof MeshAckFrame>
+
+/** To a question of the gateway's; `sealed` (crypto/mesh-answer.ts) is for whoever has asked it. */
+const MeshAnswerFrame = z.strictObject({
+  type: z.literal('mesh_answer'),
+  request: MeshRequestId,
+  sealed: Sealed.max(MAX_MESH_ANSWER_BYTES),
 })
 
 export type SignalFrame = z.infer<typeof SignalFrame>
@@ -103,6 +120,7 @@ export const NodeFrame = z.discriminatedUnion('type', [
   SignalFrame,
   MeshResyncFrame,
   MeshAckFrame,
+  MeshAnswerFrame,
 ])
 export type NodeFrame = z.infer<typeof NodeFrame>
 
@@ -147,6 +165,20 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('mesh'), ...MeshChanges.shape }),
   z.strictObject({ type: z.literal('signal'), from: NodeId, sealed: SealedSignal }),
+  /** What are your pairs, those after `after`? Answered by `mesh_answer`, as is the next. */
+  z.strictObject({
+    type: z.literal('mesh_report'),
+    request: MeshRequestId,
+    sealTo: SealingKey,
+    after: NodeId.optional(),
+  }),
+  /** How far is that peer, through the mesh? */
+  z.strictObject({
+    type: z.literal('mesh_ping'),
+    request: MeshRequestId,
+    sealTo: SealingKey,
+    to: NodeId,
+  }),
   z.strictObject({ type: z.literal('ack'), n: z.int().nonnegative() }),
   z.strictObject({ type: z.literal('revoked') }),
   /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
@@ -160,3 +192,5 @@ export const GatewayFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('error'), code, message: z.string() }),
 ])
 export type GatewayFrame = z.infer<typeof GatewayFrame>
+/** A frame to which a node answers with `mesh_answer`. */
+export type MeshQuestion = Extract<GatewayFrame, { type: 'mesh_report' | 'mesh_ping' }>

@@ -73,6 +73,21 @@ export const MESH_LEASE_MS = 7 * 24 * 60 * 60_000
 export const MIN_MESH_LEASE_MS = 60_000
 export const MAX_MESH_LEASE_MS = 365 * 24 * 60 * 60_000
 
+/** A node says that it has applied the map at most this often: a burst of changes is one acknowledgement. */
+export const MESH_ACK_INTERVAL_MS = 1_000
+/** Pairs named in telemetry, some 100 bytes each of the 8 KiB it may have. */
+export const MAX_WORST_PAIRS = 16
+/** Pairs in one answer to `mesh_report`: with the longest hint some 700 bytes each, and a third more once sealed, they have to fit a frame. */
+export const MESH_REPORT_PAIRS = 64
+/** A sealed answer of a node about its mesh: what MAX_FRAME_BYTES leaves beside the envelope. */
+export const MAX_MESH_ANSWER_BYTES = 64_000
+/** How long the gateway waits for it: three echoes of two seconds, on a machine that is busy. */
+export const MESH_ANSWER_TIMEOUT_MS = 10_000
+/** Questions to one node at a time: each keeps a command running on it. */
+export const MAX_MESH_QUESTIONS = 4
+/** Devices without an agent: each is an address and a peer on every node that it may talk to. */
+export const MAX_EXTERNAL_PEERS = 10_000
+
 /** Sealed signal, after base64url: the largest holds an ML-KEM-768 key of 1184 bytes, in base64url itself, and comes to some 2250. */
 export const MAX_SIGNAL_BYTES = 2560
 /** Signals in one frame, so that a node joining a large fleet needs few frames. So many of the largest would not fit a frame, whose own limit holds too. */

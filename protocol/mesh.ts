@@ -8,7 +8,8 @@ export const MeshPeer = z.strictObject({
   id: NodeId,
   name: NodeName,
   wg: WireGuardKey,
-  seal: SealingKey,
+  /** Absent for a peer without an agent: it is told nothing, and nothing is heard from it. */
+  seal: SealingKey.optional(),
   ip4: Ipv4,
   tags: Tags.optional(),
   /** The WireGuard key it will change to, announced before it is used. */

@@ -4,6 +4,7 @@ import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
 import { ENFORCEMENT } from './mutations-of-enforcement.ts'
 import { KEYS_OF_THE_MESH } from './mutations-of-keys.ts'
 import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
+import { WATCHED_MESH } from './mutations-of-mesh-watch.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
 import { NODE_SECRETS } from './mutations-of-node-secrets.ts'
 import { OWNER_SECRETS } from './mutations-of-owner-secrets.ts'
@@ -928,6 +929,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...KEYS_OF_THE_MESH,
   ...NAMES_OF_THE_MESH,
   ...MESH_POLICY,
+  ...WATCHED_MESH,
   ...NODE_SECRETS,
   ...OWNER_SECRETS,
   ...AUDIT_TRAIL,

@@ -11,7 +11,9 @@ import { apiKeyRoutes, whoamiRoutes } from './routes/api-keys.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { enrolRoutes } from './routes/enrol.ts'
 import { keyRoutes } from './routes/keys.ts'
+import { meshPeerRoutes } from './routes/mesh-peers.ts'
 import { meshPolicyRoutes } from './routes/mesh-policy.ts'
+import { meshStatusRoutes } from './routes/mesh-status.ts'
 import { metricRoutes } from './routes/metrics.ts'
 import { nodeAuditRoutes } from './routes/node-audit.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
@@ -48,6 +50,8 @@ app.route('/v1/enrol', enrolRoutes)
 app.route('/v1/session', sessionRoutes)
 app.route('/v1/tokens', tokenRoutes)
 app.route('/v1/nodes', nodeRoutes)
+app.route('/v1/mesh/peers', meshPeerRoutes)
+app.route('/v1/mesh', meshStatusRoutes)
 app.route('/v1/secrets', secretRoutes)
 app.route('/v1/secrets', secretMetadataRoutes)
 app.route('/v1/secret-versions', secretVersionRoutes)

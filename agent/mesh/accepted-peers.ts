@@ -3,6 +3,7 @@ import { type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId, Ipv4, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import { isIn } from './fleet-range.ts'
+import { peerIpv6 } from './peer-address.ts'
 import type { RefusedPeer } from './refused-peers.ts'
 
 interface Self {
@@ -34,7 +35,7 @@ export function acceptPeers(
     const isOurs = peer.wg === wireguard.publicKey || peer.next === wireguard.publicKey
     if (peer.id === id && peer.ip4 === ipv4 && isOurs) continue
     const { next = peer.wg } = peer
-    const claims = [...new Set([peer.id, peer.wg, next, peer.ip4, nodeIpv6(fleet.id, peer.id)])]
+    const claims = [...new Set([peer.id, peer.wg, next, peer.ip4, peerIpv6(fleet.id, peer)])]
     const holder = claims.map((claim) => taken.get(claim)).find((found) => found !== undefined)
     if (!isIn(fleet.range, peer.ip4)) {
       refused.push({ id: peer.id, why: `its address ${peer.ip4} is not in the fleet's range` })

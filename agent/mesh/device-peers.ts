@@ -4,6 +4,7 @@ import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId, NodeId, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import { hasAgent } from './agent-peer.ts'
 import {
   holdersOf,
   type KeySuccession,
@@ -13,8 +14,11 @@ import {
   prepareMove,
 } from './key-succession.ts'
 import type { ReachedPeer } from './path-mtu.ts'
-import type { PathEngine } from './paths/path-engine.ts'
+import type { PathPlan } from './paths/pair-path.ts'
+import type { PathEngine, PathStatus } from './paths/path-engine.ts'
+import { peerIpv6 } from './peer-address.ts'
 import { isReachable, type PeerStatus, peerStatus } from './peer-status.ts'
+import { LAZY_ABOVE, PeerTraffic } from './peer-traffic.ts'
 import { type ActualPeer, reconcile } from './reconcile.ts'
 import { type RefusedPeer, RefusedPeers } from './refused-peers.ts'
 import type { WireGuardDevice } from './wg.ts'
@@ -35,6 +39,8 @@ interface Followed {
   readonly reachable: number
   readonly learned: boolean
   readonly refused: readonly RefusedPeer[]
+  /** Of the peers that have an agent: one without is reached when it wants to be. */
+  readonly pairs: readonly PeerStatus[]
   /** Those that are reached, and where. */
   readonly reached: readonly ReachedPeer[]
   /** As they were before. */
@@ -49,11 +55,13 @@ export interface FoundPeer {
 export class DevicePeers {
   readonly #options: Options
   readonly #refused: RefusedPeers
+  readonly #traffic: PeerTraffic
   #endpoints: readonly string[] = []
 
   constructor(options: Options) {
     this.#options = options
     this.#refused = new RefusedPeers(options.clock)
+    this.#traffic = new PeerTraffic(options.clock)
   }
 
   /** Addresses, without port, by which peers were reached at the last look. */
@@ -69,13 +77,14 @@ export class DevicePeers {
     const holders = holdersOf(actual.values())
     const { peers: current, listening } = succession.settle(peers, actual)
     const plans = current.map((peer) => {
-      const found = holders.get(`${nodeIpv6(fleet, peer.id)}/128`) ?? actual.get(peer.wg)
+      const found = holders.get(`${peerIpv6(fleet, peer)}/128`) ?? actual.get(peer.wg)
       const learned = found !== undefined && paths.remember(peer.id, found)
-      return { peer, found, learned, ...paths.plan(peer.id, found) }
+      return { peer, found, learned, ...this.#plan(peer, found, peers.length) }
     })
+    this.#traffic.forgetAllBut(new Set(peers.map(({ id }) => id)))
     const desired = plans.map(({ peer, endpoint, reset, keepalive }) => ({
       publicKey: peer.wg,
-      allowedIps: [`${peer.ip4}/32`, `${nodeIpv6(fleet, peer.id)}/128`, ...networks.networksBehind(peer.id)],
+      allowedIps: [`${peer.ip4}/32`, `${peerIpv6(fleet, peer)}/128`, ...networks.networksBehind(peer.id)],
       endpoint,
       reset,
       keepalive,
@@ -96,11 +105,21 @@ export class DevicePeers {
       learned: plans.some(({ learned }) => learned),
       psks: plans.map(({ peer: { id }, found }) => ({ id, found })),
       refused: this.#refused.among(peers),
+      pairs: plans.filter(({ peer }) => hasAgent(peer)).map(({ peer, found }) => this.#status(peer, found)),
       reached: plans.flatMap(({ peer: { id, ip4 }, found }) => {
         const endpoint = isReachable(found, clock.now()) ? addressOf(found?.endpoint) : undefined
         return endpoint === undefined ? [] : [{ id, ip4, endpoint }]
       }),
     }
+  }
+
+  #plan(peer: MeshPeer, found: ActualPeer | undefined, among: number): PathPlan {
+    // It says nothing of where it is, and a phone that is switched off would be called for ever.
+    if (!hasAgent(peer)) return { endpoint: undefined, reset: false, keepalive: 0 }
+    const { paths } = this.#options
+    const active = this.#traffic.isActive(peer.id, found)
+    if (among > LAZY_ABOVE && !active) return paths.planIdle(peer.id, found)
+    return paths.plan(peer.id, found)
   }
 
   /** Gives the peer's keys, this and the next one, another pre-shared key. @returns false if the peer is not there. */
@@ -144,12 +163,18 @@ export class DevicePeers {
 
   /** Without the interface no peer is reachable. */
   async status(peers: readonly MeshPeer[]): Promise<PeerStatus[]> {
-    const { fleet, paths, clock, succession } = this.#options
+    const { succession } = this.#options
     const actual = await this.#read().catch(() => new Map<string, ActualPeer>())
-    return peers.map((peer) => {
-      const found = actual.get(succession.current(peer, actual).wg)
-      return peerStatus(fleet, peer, found, paths.status(peer.id, found, isReachable(found, clock.now())))
-    })
+    return peers.map((peer) => this.#status(peer, actual.get(succession.current(peer, actual).wg)))
+  }
+
+  #status(peer: MeshPeer, found: ActualPeer | undefined): PeerStatus {
+    const { fleet, paths, clock } = this.#options
+    const reachable = isReachable(found, clock.now())
+    const path: PathStatus = hasAgent(peer)
+      ? paths.status(peer.id, found, reachable)
+      : { path: reachable ? 'direct' : 'none', latencyMs: null, reason: null, hint: null }
+    return peerStatus(fleet, peer, found, path)
   }
 
   async #read(): Promise<Map<string, ActualPeer>> {

@@ -91,3 +91,7 @@ const isReachable = (address: string, fleet: BlockList): boolean =>
   !contains(NOBODYS, address) && !contains(fleet, address)
 
 export const isPublic = (address: string): boolean => !contains(PRIVATE, address)
+
+/** Those at which anybody reaches this node, who is not in its own network. */
+export const openEndpoints = (own: readonly Endpoint[], configured: Endpoint | undefined): Endpoint[] =>
+  own.filter((endpoint) => endpoint === configured || isPublic(splitEndpoint(endpoint).address))

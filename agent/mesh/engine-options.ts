@@ -11,6 +11,7 @@ import type { Log } from '../log.ts'
 import type { WireGuardBackend } from './backend.ts'
 import type { NodeRouteStatus, OfferedRoutes } from './enforcement.ts'
 import type { Commands } from './exec.ts'
+import type { MapAck } from './map-acks.ts'
 import type { MapLease } from './map-lease.ts'
 import type { MtuProbe } from './mtu-probe.ts'
 import type { ProbePort } from './paths/shared-port.ts'
@@ -60,6 +61,7 @@ export interface MeshEngineOptions {
   readonly saveCache: (text: string) => void
   /** At most a frame's worth at a time. Pacing is the caller's. */
   readonly sendSignals: (signals: SealedSignal[]) => void
+  readonly sendAck: (ack: MapAck) => void
 }
 
 export interface MeshStatus {

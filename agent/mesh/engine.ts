@@ -8,14 +8,19 @@ import type { BlockList } from 'node:net'
 import type { EndpointsSignal, Signal } from '../../crypto/signal.ts'
 import { UserError } from '../../host/user-error.ts'
 import { fleetIpv6Prefix, type Ipv4Range, nodeIpv6 } from '../../protocol/addresses.ts'
+import type { MeshQuestion } from '../../protocol/frames.ts'
 import type { Cidr, NodeId } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer, MeshPosition } from '../../protocol/mesh.ts'
+import type { MeshSummary } from '../../protocol/mesh-report.ts'
 import type { Timer } from '../clock.ts'
 import { type Acceptance, acceptPeers } from './accepted-peers.ts'
+import { hasAgent, withAgents } from './agent-peer.ts'
 import { Announcer } from './announcer.ts'
+import { MeshAnswers } from './answers.ts'
 import { emptyCache, formatCache, type Known, parseCache } from './cache.ts'
 import { DelayedSave } from './delayed-save.ts'
 import { DevicePeers } from './device-peers.ts'
+import { openEndpoints } from './endpoints.ts'
 import { Enforcement } from './enforcement.ts'
 import type { MeshEngineOptions, MeshSettings, MeshStatus } from './engine-options.ts'
 import { CommandError } from './exec.ts'
@@ -27,8 +32,10 @@ import { type HandoverEnd, KeyHandover } from './key-handover.ts'
 import { KeySignals } from './key-signals.ts'
 import { KeySuccession } from './key-succession.ts'
 import { type FoldResult, MeshMap } from './map.ts'
+import { type MapAck, MapAcks } from './map-acks.ts'
 import { describeLease, LEASE_FIX } from './map-lease.ts'
 import type { MtuProbe } from './mtu-probe.ts'
+import { summarise } from './pair-report.ts'
 import { PathMtu } from './path-mtu.ts'
 import { OwnLocation } from './paths/own-location.ts'
 import { PathEngine } from './paths/path-engine.ts'
@@ -63,6 +70,8 @@ export class MeshEngine {
   readonly #location: OwnLocation
   readonly #apply: SerialTask
   readonly #save: DelayedSave
+  readonly #acks: MapAcks
+  readonly #answers: MeshAnswers
   #map = new MeshMap()
   #approved: readonly Cidr[] = []
   #accepted: Acceptance = { peers: new Map(), refused: [] }
@@ -71,6 +80,7 @@ export class MeshEngine {
   /** False after a failure: the interface may be gone, and is looked after before anything else. */
   #interfaceUp = false
   #reachable = 0
+  #summary: MeshSummary = summarise([])
   #mtuProbe: MtuProbe | undefined
   #mtu: PathMtu | undefined
   #tick: Timer | undefined
@@ -125,6 +135,16 @@ export class MeshEngine {
       announce: (peer) => this.#announce(peer),
     })
     this.#paths.useStun({ own: options.stun ?? [] })
+    this.#acks = new MapAcks(clock, options.sendAck)
+    this.#answers = new MeshAnswers({
+      fleet: fleet.id,
+      self: self.id,
+      sealingKey: self.sealing.privateKey,
+      commands,
+      iface: options.iface,
+      peers: () => this.#devicePeers.status(this.#peers()),
+      open: () => openEndpoints(this.#paths.place.endpoints, options.publicEndpoint),
+    })
     this.#location = new OwnLocation({
       ...options,
       fleet: this.#fleetRanges,
@@ -151,7 +171,7 @@ export class MeshEngine {
     })
     this.#handover = new KeyHandover({
       clock,
-      reachable: () => this.#devicePeers.reachable(this.#peers()),
+      reachable: () => this.#devicePeers.reachable(this.#peers().filter(hasAgent)),
       say: (peers, content) => this.#announcer.say(peers, content),
       prepare: (peers, content) => this.#announcer.prepare(peers, content),
       isConnected: () => this.#announcer.isConnected && !this.#stopped,
@@ -178,8 +198,8 @@ export class MeshEngine {
   }
 
   /** As last seen, at most some seconds ago. */
-  get reachability(): { readonly peers: number; readonly reachable: number } {
-    return { peers: this.#accepted.peers.size, reachable: this.#reachable }
+  get reachability(): { readonly peers: number; readonly reachable: number; readonly summary: MeshSummary } {
+    return { peers: this.#accepted.peers.size, reachable: this.#reachable, summary: this.#summary }
   }
 
   /**
@@ -215,7 +235,11 @@ export class MeshEngine {
     const result = this.#map.fold(changes)
     if (this.#map.peers === mapBefore) {
       // An empty change still moves the place in the log.
-      if (result === 'applied' && changes.more === undefined) this.#save.soon()
+      if (result === 'applied' && changes.more === undefined) {
+        this.#save.soon()
+        const ack = this.#ackOf()
+        if (ack !== undefined) this.#acks.moved(ack)
+      }
       return result
     }
     this.#accept()
@@ -292,6 +316,7 @@ export class MeshEngine {
     this.#paths.useStun({ gateway: stun })
     this.#announcer.connect()
     this.#announcer.announce(this.#peers(), { reply: true })
+    this.#acks.connect()
     this.#psk.beginEachDay(() => this.#peers())
   }
 
@@ -306,8 +331,14 @@ export class MeshEngine {
 
   onDisconnected(): void {
     this.#announcer.disconnect()
+    this.#acks.disconnect()
     this.#succession.release()
     if (this.#succession.isListening(this.#peers())) void this.#apply.request()
+  }
+
+  /** @returns what is sealed for whoever asks; undefined if there is no answer. */
+  answer(question: MeshQuestion): Promise<string | undefined> {
+    return this.#answers.answer(question)
   }
 
   async status(): Promise<MeshStatus> {
@@ -329,6 +360,7 @@ export class MeshEngine {
   async stop({ keepInterface }: { readonly keepInterface: boolean }): Promise<void> {
     this.#stopped = true
     this.#announcer.disconnect()
+    this.#acks.stop()
     this.#tick?.cancel()
     this.#location.stop()
     this.#psk.stop()
@@ -355,7 +387,7 @@ export class MeshEngine {
     const { fleet, self, lease } = this.#options
     const map = lease.state === 'lasts' ? this.#map.peers : new Map<NodeId, MeshPeer>()
     this.#accepted = acceptPeers(map, { id: fleet.id, range: this.#fleetRange }, self)
-    this.#paths.setPeers(this.#accepted.peers, known)
+    this.#paths.setPeers(withAgents(this.#accepted.peers), known)
     this.#signals.forgetAllBut(this.#accepted.peers)
     this.#heard.forgetAllBut(this.#accepted.peers)
     this.#psk.forgetAllBut(this.#accepted.peers)
@@ -396,13 +428,14 @@ export class MeshEngine {
     if (!this.#started) return
     if (!this.#interfaceUp) await this.#bringUp()
     this.#interfaceUp = false
+    const ack = this.#ackOf()
     const { peers, refused: unenforced } = await this.#enforcement.admit({
       rules: this.#map.rules,
       peers: this.#peers(),
       approved: this.#approved,
     })
     await this.#enforcement.chooseRoutes(peers, this.#devicePeers.endpoints)
-    const { reachable, learned, refused, reached, psks } = await this.#devicePeers.follow(
+    const { reachable, learned, refused, reached, psks, pairs } = await this.#devicePeers.follow(
       peers,
       this.#enforcement,
     )
@@ -414,11 +447,19 @@ export class MeshEngine {
       this.#interface.hasIpv6,
     )
     this.#mtu?.follow(reached, new Set(peers.map(({ id }) => id)))
+    this.#summary = summarise(pairs)
+    if (ack !== undefined) this.#acks.applied(ack)
     const leftOut = describeRefused([...this.#accepted.refused, ...unenforced, ...refused])
     this.#noteLeftOut(leftOut ?? missing)
     this.#reachable = reachable
     if (learned) this.#save.soon()
     this.#scheduleTick()
+  }
+
+  /** What can be said of the map as it is now, once it is on the interface. */
+  #ackOf(): MapAck | undefined {
+    const { position, hash } = this.#map
+    return position && { ...position, hash }
   }
 
   #noteLeftOut(problem: string | undefined): void {

@@ -3,6 +3,7 @@
  * exactly there; anything else is a repetition, or a gap that asks for a resync.
  */
 import * as z from 'zod'
+import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { type MeshChanges, MeshPeer, MeshPosition, MeshRule } from '../../protocol/mesh.ts'
 
@@ -29,6 +30,7 @@ export class MeshMap {
   #position: MeshPosition | undefined
   #peers: ReadonlyMap<NodeId, MeshPeer> = new Map()
   #rules: MeshRules = null
+  #hashed: { readonly peers: unknown; readonly rules: unknown; readonly hash: string } | undefined
   /** The parts of a snapshot that have come so far. Until the last one the old map stays in force. */
   #snapshot: Snapshot | undefined
   /** The parts of one delta that have come so far: it takes effect as a whole. */
@@ -48,6 +50,14 @@ export class MeshMap {
     return this.#rules
   }
 
+  /** By which the gateway knows whether this is the map it means. */
+  get hash(): string {
+    const [peers, rules] = [this.#peers, this.#rules]
+    if (this.#hashed?.peers !== peers || this.#hashed.rules !== rules)
+      this.#hashed = { peers, rules, hash: meshHash(sumOfPeers(peers.values()), rules) }
+    return this.#hashed.hash
+  }
+
   fold(changes: MeshChanges): FoldResult {
     const { epoch, from, to } = changes
     if (from === undefined) return this.#foldSnapshot(changes)
@@ -56,9 +66,13 @@ export class MeshMap {
     const parts = this.#parts.filter((part) => part.epoch === epoch && part.from === from && part.to === to)
     this.#parts = changes.more === undefined ? [] : [...parts, changes]
     if (changes.more !== undefined) return 'applied'
-    const peers = new Map(this.#peers)
-    for (const part of [...parts, changes]) change(peers, part)
-    this.#peers = peers
+    const all = [...parts, changes]
+    // What says nothing of peers leaves the map as it is, and costs no look at the interface.
+    if (all.some(({ put, del }) => (put ?? del) !== undefined)) {
+      const peers = new Map(this.#peers)
+      for (const part of all) change(peers, part)
+      this.#peers = peers
+    }
     if (changes.rules !== undefined) this.#rules = changes.rules
     this.#position = { epoch, seq: to }
     return 'applied'

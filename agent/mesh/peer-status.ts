@@ -1,9 +1,9 @@
 /** How a peer is, as people and the gateway are told. */
 
-import { nodeIpv6 } from '../../protocol/addresses.ts'
 import type { FleetId, Ipv4, Ipv6, NodeId, NodeName } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { PathStatus } from './paths/path-engine.ts'
+import { peerIpv6 } from './peer-address.ts'
 import type { ActualPeer } from './reconcile.ts'
 
 /** WireGuard refuses a session older than this (REJECT_AFTER_TIME): what was reachable then need not be now. */
@@ -35,7 +35,7 @@ export function peerStatus(
     id: peer.id,
     name: peer.name,
     ipv4: peer.ip4,
-    ipv6: nodeIpv6(fleet, peer.id),
+    ipv6: peerIpv6(fleet, peer),
     endpoint: actual?.endpoint ?? null,
     ...path,
     lastHandshake: handshake > 0 ? new Date(handshake * 1000).toISOString() : null,

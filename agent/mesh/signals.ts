@@ -1,10 +1,11 @@
 /** Signals between this node and its peers: who may say what, and that it is said once. */
 import type { importSealingKey } from '../../crypto/hpke.ts'
 import { openSignal, type Signal, type SignalContent, sealSignal } from '../../crypto/signal.ts'
-import type { FleetId, NodeId } from '../../protocol/ids.ts'
+import type { FleetId, NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Clock } from '../clock.ts'
+import { hasAgent } from './agent-peer.ts'
 import { SenderLimit } from './sender-limit.ts'
 
 export interface SealedSignal {
@@ -54,11 +55,12 @@ export class Signals {
   }
 
   /** Batches that fit a frame each. */
-  async *seal(peers: readonly MeshPeer[], content: SignalContent): AsyncGenerator<SealedSignal[]> {
+  async *seal(all: readonly MeshPeer[], content: SignalContent): AsyncGenerator<SealedSignal[]> {
+    const peers = all.filter(hasAgent)
     for (let start = 0; start < peers.length; start += MAX_SIGNALS_PER_FRAME) {
       const batch = peers.slice(start, start + MAX_SIGNALS_PER_FRAME)
       const sealed = await Promise.allSettled(
-        batch.map((peer) => this.#sealFor(peer, { ...content, at: this.#nextAt() })),
+        batch.map(({ id, seal }) => this.#sealFor(id, seal, { ...content, at: this.#nextAt() })),
       )
       // One peer with a key to which nothing can be sealed must not silence this node for all others.
       const signals = sealed.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
@@ -72,7 +74,7 @@ export class Signals {
     sealed: string,
     lastAt: (kind: Signal['kind']) => number | undefined,
   ): Promise<Signal | undefined> {
-    if (sender === undefined) return this.#ignore('unknownSender')
+    if (sender?.seal === undefined) return this.#ignore('unknownSender')
     if (!this.#limit.admit(sender.id)) return this.#ignore('tooMany')
     const { fleet, self, sealingKey, clock } = this.#options
     const opened = await openSignal(sealingKey, sealed, { fleet, from: sender.id, to: self }, sender.seal)
@@ -86,13 +88,10 @@ export class Signals {
     this.#limit.forgetAllBut(peers)
   }
 
-  async #sealFor(peer: MeshPeer, signal: Signal): Promise<SealedSignal> {
+  async #sealFor(to: NodeId, seal: SealingKey, signal: Signal): Promise<SealedSignal> {
     const { fleet, self, sealingKey } = this.#options
-    return {
-      to: peer.id,
-      kind: signal.kind,
-      sealed: await sealSignal(peer.seal, signal, { fleet, from: self, to: peer.id }, sealingKey),
-    }
+    const sealed = await sealSignal(seal, signal, { fleet, from: self, to }, sealingKey)
+    return { to, kind: signal.kind, sealed }
   }
 
   /** Strictly rising, so that of two signals in one millisecond the second is not taken for a repetition. */

@@ -46,7 +46,18 @@ export type Registered = Extract<GatewayFrame, { type: 'registered' }>
 /** Frames that concern others than the session itself. */
 export type PushedFrame = Extract<
   GatewayFrame,
-  { type: 'mesh' | 'signal' | 'routes' | 'ack' | 'rotate_identity' | 'rotate_wireguard' | 'secret_changed' }
+  {
+    type:
+      | 'mesh'
+      | 'mesh_report'
+      | 'mesh_ping'
+      | 'signal'
+      | 'routes'
+      | 'ack'
+      | 'rotate_identity'
+      | 'rotate_wireguard'
+      | 'secret_changed'
+  }
 >
 
 interface Options {

@@ -12,7 +12,8 @@ export const changedMaterially = (before: Telemetry, now: Telemetry): boolean =>
   now.memoryTotalBytes !== before.memoryTotalBytes ||
   loadMoved(before.load1, now.load1) ||
   now.uptimeSeconds < before.uptimeSeconds ||
-  now.mesh?.reachable !== before.mesh?.reachable
+  now.mesh?.reachable !== before.mesh?.reachable ||
+  JSON.stringify(now.mesh?.summary?.paths) !== JSON.stringify(before.mesh?.summary?.paths)
 
 /** Both by one and by half: 30 to 31 on a large machine is noise, and so is 0.1 to 0.3. */
 function loadMoved(before: number, now: number): boolean {

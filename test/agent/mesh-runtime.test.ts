@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { createLog } from '../../agent/log.ts'
+import type { MapAck } from '../../agent/mesh/map-acks.ts'
 import { MeshRuntime } from '../../agent/mesh-runtime.ts'
 import type { OutgoingSignal } from '../../agent/session/signal-outbox.ts'
 import type { NodeFrame } from '../../protocol/frames.ts'
@@ -17,10 +18,12 @@ class FakeEngine {
   /** How often `start` fails. */
   failures = 0
   readonly position = position
-  readonly reachability = { peers: 1, reachable: 1 }
+  readonly reachability = { peers: 1, reachable: 1, summary: { paths: {}, worst: [] } }
   readonly calls: unknown[] = []
-  answer: 'applied' | 'duplicate' | 'gap' = 'applied'
+  result: 'applied' | 'duplicate' | 'gap' = 'applied'
   emit: (signals: OutgoingSignal[]) => void = () => {}
+  ack: (ack: MapAck) => void = () => {}
+  answers: (string | Error | undefined)[] = []
   async start() {
     if (this.failures-- > 0) throw new Error('no interface')
     this.calls.push('started')
@@ -28,13 +31,18 @@ class FakeEngine {
   }
   applyChanges(changes: MeshChanges) {
     this.calls.push(changes)
-    return this.answer
+    return this.result
   }
   approve(networks: readonly string[]) {
     this.calls.push({ approved: networks })
   }
   async onSignal(from: NodeId, sealed: string) {
     this.calls.push({ from, sealed })
+  }
+  async answer() {
+    const answer = this.answers.shift()
+    if (answer instanceof Error) throw answer
+    return answer
   }
   onConnected() {
     this.calls.push('connected')
@@ -74,9 +82,9 @@ function start() {
     clock,
     log: createLog({ level: 'debug', write: () => {}, now: () => 0 }),
     lease: memoryLease(clock),
-    createEngine: (emit) => {
+    createEngine: (emit, ack) => {
       const next = engines[made++] ?? new FakeEngine()
-      next.emit = emit
+      Object.assign(next, { emit, ack })
       return next
     },
   })
@@ -101,13 +109,13 @@ describe('mesh runtime', () => {
     const { engine, runtime, sent, send } = start()
     runtime.connected(send, SETTINGS)
     const gap = () => {
-      engine.answer = 'gap'
+      engine.result = 'gap'
       runtime.receive({ type: 'mesh', epoch: 'e', from: 9, to: 10 })
     }
     gap()
     gap()
     expect(sent).toEqual([{ type: 'mesh_resync', at: position }])
-    engine.answer = 'applied'
+    engine.result = 'applied'
     runtime.receive({ type: 'mesh', epoch: 'e', to: 10 })
     gap()
     expect(sent).toHaveLength(2)

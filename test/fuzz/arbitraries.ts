@@ -13,8 +13,21 @@ const sealed = fc
   .uint8Array({ minLength: 1, maxLength: 700 })
   .map((value) => Buffer.from(value).toString('base64url'))
 const count = fc.nat()
+const request = base64url(16)
 const position = fc.record({ epoch: fc.stringMatching(/^[a-z2-7]{1,8}$/), seq: count })
 const ipv4 = fc.ipV4()
+
+const path = fc.constantFrom('lan', 'direct', 'punched', 'relay', 'none')
+const summary = fc.record({
+  paths: fc.dictionary(path, count, { noNullPrototype: true }),
+  worst: fc.array(
+    fc.record(
+      { peer: nodeId, path, reason: fc.stringMatching(/^[a-z0-9_-]{1,48}$/), latencyMs: count },
+      { requiredKeys: ['peer', 'path'] },
+    ),
+    { maxLength: 4 },
+  ),
+})
 
 const telemetry = fc.record(
   {
@@ -23,7 +36,7 @@ const telemetry = fc.record(
     memoryTotalBytes: count,
     memoryFreeBytes: count,
     cpuPercent: fc.integer({ min: 0, max: 100 }),
-    mesh: fc.record({ peers: count, reachable: count }),
+    mesh: fc.record({ peers: count, reachable: count, summary }, { requiredKeys: ['peers', 'reachable'] }),
   },
   { requiredKeys: ['uptimeSeconds', 'load1', 'memoryTotalBytes', 'memoryFreeBytes'] },
 )
@@ -50,6 +63,15 @@ export const nodeFrame: fc.Arbitrary<Plain<NodeFrame>> = fc.oneof(
     signals: fc.array(fc.record({ to: nodeId, sealed }), { minLength: 1, maxLength: 5 }),
   }),
   fc.record({ type: fc.constant('mesh_resync'), at: position }, { requiredKeys: ['type'] }),
+  position.chain((at) =>
+    fc.record({
+      type: fc.constant('mesh_ack'),
+      epoch: fc.constant(at.epoch),
+      seq: fc.constant(at.seq),
+      hash: base64url(8),
+    }),
+  ),
+  fc.record({ type: fc.constant('mesh_answer'), request, sealed }),
 )
 
 const peer = fc.record(
@@ -91,6 +113,11 @@ export const gatewayFrame: fc.Arbitrary<Plain<GatewayFrame>> = fc.oneof(
     },
     { requiredKeys: ['type', 'epoch', 'to'] },
   ),
+  fc.record(
+    { type: fc.constant('mesh_report'), request, sealTo: key, after: nodeId },
+    { requiredKeys: ['type', 'request', 'sealTo'] },
+  ),
+  fc.record({ type: fc.constant('mesh_ping'), request, sealTo: key, to: nodeId }),
   fc.record({ type: fc.constant('signal'), from: nodeId, sealed }),
   fc.record({ type: fc.constant('ack'), n: count }),
   fc.record({ type: fc.constant('revoked') }),

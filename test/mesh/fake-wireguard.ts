@@ -11,6 +11,8 @@ export interface FakePeer {
   allowedIps: string
   keepalive: string
   lastHandshake: number
+  /** Both ways. */
+  bytes?: number
 }
 
 export class FakeWireGuard implements Commands, WireGuardBackend {
@@ -21,6 +23,8 @@ export class FakeWireGuard implements Commands, WireGuardBackend {
   broken = false
   /** Keys, in base64, that `wg` dislikes: it takes nothing of a command that names one. */
   readonly disliked = new Set<string>()
+  /** What a shell that is to run `ping` prints. */
+  ping: (args: readonly string[]) => string | Promise<string> = () => ''
   reads = 0
   writes = 0
   addresses = [{ ifname: 'eth0', addr_info: [{ local: '198.18.0.1', prefixlen: 24 }] }]
@@ -41,6 +45,7 @@ export class FakeWireGuard implements Commands, WireGuardBackend {
 
   async run(program: string, args: readonly string[], input?: Uint8Array): Promise<Uint8Array> {
     const text = input === undefined ? '' : Buffer.from(input).toString()
+    if (program === 'sh') return Buffer.from(await this.ping(args))
     return Buffer.from(program === 'wg' ? await this.#wg(args, text) : this.#ip(args))
   }
 
@@ -66,8 +71,9 @@ export class FakeWireGuard implements Commands, WireGuardBackend {
 
   #dump(): string {
     this.reads++
-    const peers = [...this.peers].map(([key, { endpoint, allowedIps, lastHandshake, keepalive }]) =>
-      [key, '(none)', endpoint, allowedIps, lastHandshake, 0, 0, keepalive].join('\t'),
+    const peers = [...this.peers].map(
+      ([key, { endpoint, allowedIps, lastHandshake, keepalive, bytes = 0 }]) =>
+        [key, '(none)', endpoint, allowedIps, lastHandshake, 0, bytes, keepalive].join('\t'),
     )
     return `${[['private', this.#publicKey, this.#port, 'off'].join('\t'), ...peers].join('\n')}\n`
   }
@@ -82,6 +88,7 @@ export class FakeWireGuard implements Commands, WireGuardBackend {
         endpoint: field('Endpoint') ?? before?.endpoint ?? '(none)',
         keepalive: field('PersistentKeepalive') ?? before?.keepalive ?? 'off',
         lastHandshake: before?.lastHandshake ?? 0,
+        bytes: before?.bytes ?? 0,
       })
     }
   }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MeshMap } from '../../agent/mesh/map.ts'
+import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import { Ipv4, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshChanges, MeshPeer } from '../../protocol/mesh.ts'
 import { nodeId } from './mesh-node.ts'
@@ -88,6 +89,8 @@ interface Log {
 }
 
 const EPOCH = 'log'
+const hashOf = (peers: ReadonlyMap<string, MeshPeer> = new Map()) =>
+  meshHash(sumOfPeers(peers.values()), null)
 const operations = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.boolean()), {
   minLength: 1,
   maxLength: 30,
@@ -109,6 +112,18 @@ function logOf(changes: readonly (readonly [number, boolean])[]): Log {
     })
   }
   return { states, deltas }
+}
+
+/** As the gateway cuts a delta: each node once, in its newest state. */
+function rangeOf({ states, deltas }: Log, from: number, to: number): MeshChanges {
+  const touched = new Set(
+    deltas.slice(from, to).flatMap(({ put = [], del = [] }) => [...put.map(({ id }) => id), ...del]),
+  )
+  const [put, del] = [
+    [...touched].flatMap((id) => states[to]?.get(id) ?? []),
+    [...touched].filter((id) => !states[to]?.has(id)),
+  ]
+  return { epoch: EPOCH, from, to, put, del }
 }
 
 /** A session delivers a snapshot whole or, when it breaks off, its first parts. */
@@ -148,6 +163,7 @@ describe('against the gateway’s log', () => {
             const { position } = map
             const expected = position === undefined ? new Map() : log.states[position.seq]
             expect(map.peers).toEqual(expected)
+            expect(map.hash).toBe(hashOf(expected))
           }
           for (const arriving of events) {
             if (arriving.kind === 'delta') {
@@ -165,6 +181,32 @@ describe('against the gateway’s log', () => {
           expect(map.position).toEqual({ epoch: EPOCH, seq: last })
         },
       ),
+      { numRuns: 500 },
+    )
+  })
+
+  test('duplicates, losses, reorderings and one re-register always end in the gateway’s state', () => {
+    const delivered = fc.array(fc.tuple(fc.nat(29), fc.integer({ min: 1, max: 5 })), { maxLength: 40 })
+    fc.assert(
+      fc.property(operations, delivered, fc.boolean(), (changes, arriving, resumes) => {
+        const log = logOf(changes)
+        const last = changes.length
+        const map = new MeshMap()
+        for (const part of snapshotAt(log, 0, 4)) map.fold(part)
+        // What is delivered is any range of the log, in any order, as often as it likes, through a cache now and then.
+        for (const [from, length] of arriving) {
+          const to = Math.min(from + length, last)
+          if (from < to) map.fold(rangeOf(log, from, to))
+        }
+        const again = MeshMap.parse(JSON.parse(JSON.stringify(map)))
+        if (again === undefined) throw new Error('the cache cannot be read')
+        const { position } = again
+        if (resumes && position !== undefined) again.fold(rangeOf(log, position.seq, last))
+        else for (const part of snapshotAt(log, last, 3)) again.fold(part)
+        expect(again.peers).toEqual(log.states[last])
+        expect(again.position).toEqual({ epoch: EPOCH, seq: last })
+        expect(again.hash).toBe(hashOf(log.states[last]))
+      }),
       { numRuns: 500 },
     )
   })

@@ -1,17 +1,18 @@
 /** Nodes for the mesh's tests: their keys, their entry in the map, and an engine that acts in a namespace and records what it does. */
 
 import { type Clock, systemClock } from '../../agent/clock.ts'
+import type { AgentPeer } from '../../agent/mesh/agent-peer.ts'
 import { SystemBackend } from '../../agent/mesh/backend.ts'
 import { MeshEngine } from '../../agent/mesh/engine.ts'
 import type { MeshEngineOptions } from '../../agent/mesh/engine-options.ts'
 import type { Commands } from '../../agent/mesh/exec.ts'
+import type { MapAck } from '../../agent/mesh/map-acks.ts'
 import type { SealedSignal } from '../../agent/mesh/signals.ts'
 import { importSealingKey } from '../../crypto/hpke.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { toBase32 } from '../../protocol/base32.ts'
 import { FleetId, Ipv4, NodeId, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
-import type { MeshPeer } from '../../protocol/mesh.ts'
 
 export const FLEET = FleetId.parse(toBase32(new Uint8Array(16).fill(42)))
 export const IPV4_RANGE = '10.100.0.0/16'
@@ -39,7 +40,7 @@ export async function selfOf({ number, wireguard, sealing }: NodeSeed) {
   const publicKey = async (hex: string) => x25519PublicKey(secret(hex))
   const id = nodeId(number)
   const ipv4 = Ipv4.parse(`10.100.0.${number}`)
-  const entry: MeshPeer = {
+  const entry: AgentPeer = {
     id,
     name: NodeName.parse(`node-${number}`),
     wg: WireGuardKey.parse(await publicKey(wireguard)),
@@ -83,6 +84,7 @@ export async function testNode(options: TestNodeOptions) {
   const { seed, stateDirectory, iface, clock = systemClock } = options
   const calls: Call[] = []
   const sent: SealedSignal[] = []
+  const acks: MapAck[] = []
   const saved = { cache: options.cache }
   const warnings: string[] = []
   const commands = recording(options.commands, calls)
@@ -103,6 +105,7 @@ export async function testNode(options: TestNodeOptions) {
       saved.cache = text
     },
     sendSignals: (signals) => void sent.push(...signals),
+    sendAck: (ack) => void acks.push(ack),
     ...options.change,
   })
   return {
@@ -111,6 +114,7 @@ export async function testNode(options: TestNodeOptions) {
     seed,
     calls,
     sent,
+    acks,
     saved,
     warnings,
     iface,

@@ -23,7 +23,7 @@ import { nodeIdOf } from '../../crypto/node-id.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
-import { CLOSE, type RegisterFrame } from '../../protocol/frames.ts'
+import { CLOSE, type RegisterFrame, type Settings } from '../../protocol/frames.ts'
 import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '../../protocol/http.ts'
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey } from '../../protocol/ids.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
@@ -154,11 +154,12 @@ export class FakeGateway {
     const { node: id, proof } = session
     const leaseMs = 7 * 24 * 60 * 60_000
     const transcript = sessionTranscript({ ...answer, leaseMs, node: id, proof, generation, ...signed })
+    const settings: Settings = { heartbeatMs, telemetryMs: 60_000, stun: [], relays: [], leaseMs }
     session.send({
       type: 'registered',
       ...answer,
       ip4: node.ipv4,
-      settings: { heartbeatMs, telemetryMs: 60_000, stun: [], relays: [], leaseMs },
+      settings,
       gateway: await signAsGateway(this.signer, transcript),
     })
   }

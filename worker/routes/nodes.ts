@@ -1,18 +1,16 @@
 /** /v1/nodes: the registry as people see it, with presence from the session shards. */
 import { Hono } from 'hono'
-import { callObject } from '../../durable-objects/call-object.ts'
 import type { NodeRecord } from '../../durable-objects/fleet.ts'
 import type { Presence } from '../../durable-objects/sessions.ts'
 import { NodeIpBody, type NodeItem, QuarantineBody } from '../../protocol/http.ts'
 import { NodeName } from '../../protocol/ids.ts'
 import { RouteChange, routeFacts } from '../../protocol/node-routes.ts'
 import { NodePatchBody, tagFacts } from '../../protocol/node-tags.ts'
-import { shardName } from '../../protocol/shard.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
 import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
-import { callFleet } from '../objects.ts'
+import { callFleet, presenceOf } from '../objects.ts'
 import { nextCursor, readPage } from '../page.ts'
 
 export const nodeRoutes = new Hono<GatewayEnv>()
@@ -127,15 +125,8 @@ function readName(text: string): NodeName {
   return name.data
 }
 
-/** One call a shard, however many nodes the page has. */
 async function withPresence(c: GatewayContext, nodes: readonly NodeRecord[]): Promise<NodeItem[]> {
-  const byShard = Map.groupBy(nodes, ({ id }) => shardName(id, c.var.config.shards))
-  const presences = await Promise.all(
-    [...byShard].map(([shard, part]) =>
-      callObject(c.env.SESSION_SHARD, shard, (stub) => stub.presence(part.map(({ id }) => id))),
-    ),
-  )
-  const found = new Map(presences.flat().map((presence) => [presence.node, presence]))
+  const found = await presenceOf(c, nodes)
   return nodes.map((node) => itemOf(node, found.get(node.id)))
 }
 

@@ -84,6 +84,7 @@ export class PairPath {
   /** The endpoint of the last plan is one that WireGuard tries by itself. */
   #isTry = false
   #reachable = false
+  #idle = false
   #rxBytes = 0
   #rxAt = Number.NEGATIVE_INFINITY
   #txBytesThen = 0
@@ -141,6 +142,7 @@ export class PairPath {
   }
 
   plan(actual: ActualPeer | undefined): PathPlan {
+    this.#idle = false
     const now = this.#options.clock.elapsed()
     this.#observe(actual, now)
     if (this.#reachable) this.#search.settle()
@@ -152,6 +154,14 @@ export class PairPath {
     if ((endpoint ?? actual?.endpoint) === undefined) return { endpoint, reset, keepalive: 0 }
     const yields = now < this.#yieldUntil && !this.#reachable
     return { endpoint, reset, keepalive: yields ? (actual?.keepalive ?? 0) : KEEPALIVE_SECONDS }
+  }
+
+  /** Nobody talks to the peer: its first packet may find it, but nothing is sent before. */
+  planIdle(actual: ActualPeer | undefined): PathPlan {
+    const { endpoint } = this.plan(actual)
+    this.#idle = true
+    this.#search.settle()
+    return { endpoint: actual?.endpoint === undefined ? endpoint : undefined, reset: false, keepalive: 0 }
   }
 
   /** The plan's endpoint is set. */
@@ -166,6 +176,7 @@ export class PairPath {
 
   /** Does what time and the probes have decided. @returns where to ping now. */
   advance(now: number): readonly Endpoint[] {
+    if (this.#idle) return []
     const due = this.path.due(now)
     this.path.decide(now, () => now - this.#rxAt < HEARD_MS)
     this.#follow(now)
@@ -178,6 +189,7 @@ export class PairPath {
   }
 
   nextAt(now: number): number {
+    if (this.#idle) return Number.POSITIVE_INFINITY
     const others = [this.#disguiseUntil, this.#yieldUntil].filter(
       (at): at is number => at !== undefined && at > Number.NEGATIVE_INFINITY,
     )
@@ -186,6 +198,7 @@ export class PairPath {
 
   /** Whether WireGuard is to be looked at often. */
   isUnsettled(now: number): boolean {
+    if (this.#idle) return false
     if (this.#search.isActive(now) && this.#mayTry(now)) return true
     return this.path.isInDoubt(now) || (this.#wanted !== undefined && !this.#reachable)
   }

@@ -10,6 +10,7 @@ import { Endpoint, type FleetId, type NodeId } from '../../../protocol/ids.ts'
 import type { MeshPeer } from '../../../protocol/mesh.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Log } from '../../log.ts'
+import type { AgentPeer } from '../agent-peer.ts'
 import type { Known } from '../cache.ts'
 import { orderCandidates } from '../endpoints.ts'
 import { CommandError } from '../exec.ts'
@@ -135,7 +136,7 @@ export class PathEngine {
   }
 
   /** Pairs of the cache, before there are any others. */
-  setPeers(peers: ReadonlyMap<NodeId, MeshPeer>, known: ReadonlyMap<NodeId, Known> = new Map()): void {
+  setPeers(peers: ReadonlyMap<NodeId, AgentPeer>, known: ReadonlyMap<NodeId, Known> = new Map()): void {
     for (const id of this.#pairs.keys()) {
       if (peers.has(id)) continue
       this.#pairs.delete(id)
@@ -208,6 +209,12 @@ export class PathEngine {
     const plan = pair.plan(actual)
     this.#touch(pair)
     return plan
+  }
+
+  /** For a peer that nobody talks to: WireGuard may call it, but it is not looked for, and nothing keeps the way to it open. */
+  planIdle(id: NodeId, actual: ActualPeer | undefined): PathPlan {
+    const plan = this.#pairs.get(id)?.planIdle(actual)
+    return plan ?? { endpoint: undefined, reset: false, keepalive: 0 }
   }
 
   applied(id: NodeId, endpoint: Endpoint): void {

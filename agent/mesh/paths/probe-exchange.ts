@@ -14,8 +14,8 @@ import {
   senderOf,
 } from '../../../crypto/probe.ts'
 import type { Endpoint, FleetId, NodeId } from '../../../protocol/ids.ts'
-import type { MeshPeer } from '../../../protocol/mesh.ts'
 import type { Clock } from '../../clock.ts'
+import type { AgentPeer } from '../agent-peer.ts'
 import { RateLimit } from './rate-limit.ts'
 import { ReplayGuard } from './replay-guard.ts'
 
@@ -47,7 +47,7 @@ interface Options {
 }
 
 interface Known {
-  readonly peer: MeshPeer
+  readonly peer: AgentPeer
   keys: Promise<ProbeKeys | undefined> | undefined
   readonly replays: ReplayGuard
   readonly answers: RateLimit
@@ -73,7 +73,7 @@ export class ProbeExchange {
     this.#opened = new RateLimit(options.clock, OPENED)
   }
 
-  setPeers(peers: ReadonlyMap<NodeId, MeshPeer>): void {
+  setPeers(peers: ReadonlyMap<NodeId, AgentPeer>): void {
     const { fleet, clock } = this.#options
     const senders = new Map([...this.#senders].filter(([, id]) => peers.has(id)))
     const named = new Set(senders.values())

@@ -34,6 +34,10 @@ export class WireGuardSearch {
     this.restart()
   }
 
+  get first(): Endpoint | undefined {
+    return this.#candidates[0]
+  }
+
   /** There is a path. When there no longer is, the search begins with the first candidate. */
   settle(): void {
     this.#settled = true
