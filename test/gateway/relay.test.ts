@@ -203,7 +203,10 @@ describe('the upgrade', () => {
   it('needs the subprotocol, a part that there is, a proof that was not used, and a grant of this gateway for this node', async () => {
     const [a, b] = [await inMesh('up-a'), await inMesh('up-b')]
     const { grant } = await granted(a, b)
-    const plain = await call('/v1/relay?shard=0')
+    const stranger = await call('/v1/relay?shard=0')
+    expect(await refusalOf(stranger)).toEqual({ status: 401, code: 'E_AUTH_REQUIRED' })
+    const { jwt: idle } = await a.proof('GET', '/v1/relay?shard=0')
+    const plain = await call('/v1/relay?shard=0', { headers: { authorization: `Claw ${idle}` } })
     expect(await refusalOf(plain)).toEqual({ status: 426, code: 'E_UPGRADE_REQUIRED' })
     expect(await refused(a, { grant, protocol: 'claw-relay.v9' })).toBe('E_PROTOCOL_VERSION')
     for (const shard of [RELAY_SHARDS, -1, 'x', '', 1e9])

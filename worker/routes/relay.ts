@@ -11,12 +11,12 @@ import { limitCredential, limitRefusals } from '../rate-limit.ts'
 
 export const relayRoutes = new Hono<GatewayEnv>().get('/', async (c) => {
   if (!c.var.config.relays.self) throw new RefusedError('E_RELAY_UNKNOWN')
+  const jwt = proofOf(c.req.header('authorization'))
+  if (jwt === undefined) throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Claw <proof>`')
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket') throw new RefusedError('E_UPGRADE_REQUIRED')
   if (!speaks(c.req.header('sec-websocket-protocol'))) throw new RefusedError('E_PROTOCOL_VERSION')
   const shard = readShard(c.req.query('shard'))
   if (shard === undefined) throw new RefusedError('E_QUERY_INVALID', `shard is 0 to ${RELAY_SHARDS - 1}`)
-  const jwt = proofOf(c.req.header('authorization'))
-  if (jwt === undefined) throw new RefusedError('E_AUTH_REQUIRED', 'send `Authorization: Claw <proof>`')
   const claimed = orRefuse(claimedNode(jwt))
   const { pathname, search } = new URL(c.req.url)
   const request = { method: 'GET', path: pathname + search, bodyHash: await bodyHash(new Uint8Array()) }
