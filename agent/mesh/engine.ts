@@ -230,10 +230,10 @@ export class MeshEngine {
 
   /** After `gap` the caller asks the gateway for a resync from `position`. */
   applyChanges(changes: MeshChanges): FoldResult {
-    const { peers: mapBefore } = this.#map
+    const { peers: mapBefore, rules: rulesBefore } = this.#map
     const { peers: before } = this.#accepted
     const result = this.#map.fold(changes)
-    if (this.#map.peers === mapBefore) {
+    if (this.#map.peers === mapBefore && this.#map.rules === rulesBefore) {
       // An empty change still moves the place in the log.
       if (result === 'applied' && changes.more === undefined) {
         this.#save.soon()
@@ -295,7 +295,9 @@ export class MeshEngine {
     commit: () => void,
     isPatient: boolean,
   ): Promise<HandoverEnd> {
-    if (!this.#interfaceUp || !this.#announcer.isConnected) return 'no gateway'
+    // Not whether it is being brought up to date just now, which it is every few seconds.
+    const isUp = this.#started && !this.#stopped && this.#apply.lastError === undefined
+    if (!isUp || !this.#announcer.isConnected) return 'no gateway'
     const swap = async () => {
       commit()
       try {

@@ -81,6 +81,7 @@ const env = {
     begin: full,
     settle: full,
   }),
+  RELAY_SHARD: object({}),
   KEY_REWRAP: object({ start: async () => calls.push('rewrap'), status: async () => calls.push('status') }),
 }
 
