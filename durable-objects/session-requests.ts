@@ -21,6 +21,7 @@ import type { SecretStores } from '../secrets/stores.ts'
 import type { Appended, ProvenAppend } from './audit-log.ts'
 import { AUDIT_OBJECT, callObject, isUnavailable } from './call-object.ts'
 import { readConfig } from './config.ts'
+import { count } from './counters.ts'
 import type { Env } from './env.ts'
 import { InGroups } from './in-groups.ts'
 import type { Authenticated } from './node-authenticator.ts'
@@ -52,6 +53,7 @@ export class SessionRequests {
 
   /** @param node whose session it is, and who must have signed. */
   async answer(node: NodeId, request: RequestFrame): Promise<AnswerFrame> {
+    count('requests_by_session')
     const { n, proof } = request
     const { signing } = await readConfig(this.#options.env)
     const requestId = `req_${crypto.randomUUID()}`
