@@ -10,7 +10,7 @@ import type { Sessions } from './sessions.ts'
 
 interface Options {
   readonly sessions: Sessions
-  readonly audit: (node: NodeId, action: string, reason: string) => Promise<void>
+  readonly record: (node: NodeId, action: string, reason: string) => Promise<void>
   /** Sends the whole map. */
   readonly resync: (socket: WebSocket) => Promise<void>
 }
@@ -23,7 +23,7 @@ export class MeshAcks {
   }
 
   async note(socket: WebSocket, { epoch, seq, hash }: MeshAckFrame): Promise<void> {
-    const { sessions, audit, resync } = this.#options
+    const { sessions, record, resync } = this.#options
     const session = sessions.get(socket)
     if (session === undefined) return
     count('mesh_acks')
@@ -36,7 +36,7 @@ export class MeshAcks {
     console.error({ event: 'mesh_diverged', node, seq, resynced: session.diverged !== true })
     if (session.diverged) return
     sessions.update(socket, { diverged: true })
-    await audit(
+    await record(
       node,
       'mesh.diverged',
       `its map at entry ${seq} of the log is not the gateway's; it is sent anew`,

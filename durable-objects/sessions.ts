@@ -79,6 +79,11 @@ export class Sessions {
     return this.#ctx.getWebSockets(node)
   }
 
+  /** Those that are up. */
+  live(node: NodeId): WebSocket[] {
+    return this.of(node).filter((socket) => this.get(socket)?.state === 'live')
+  }
+
   /** Marks the session as over, before its close event comes. @returns false if it was over already. */
   end(socket: WebSocket): boolean {
     const current = this.get(socket)
