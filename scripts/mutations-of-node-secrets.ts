@@ -7,6 +7,38 @@ const inFile = (file: string, test: string, changes: readonly (Change & { title?
   changes.map((change) => ({ ...change, file, project: 'host', test }))
 
 export const NODE_SECRETS: readonly Mutation[] = [
+  ...inFile('agent/node-client.ts', 'agent/node-client.test.ts', [
+    {
+      name: 'who carries a request may answer it',
+      search:
+        'const answer = await authenticate(received, jwt, gatewayKeys)\n    if (!answer.ok) throw answer.error\n    return isTooLarge',
+      replace: 'const answer = { value: received }\n    return isTooLarge',
+    },
+  ]),
+  {
+    name: 'a session may carry the request of another node',
+    file: 'durable-objects/session-requests.ts',
+    search: "if (record.id !== node) return err(refusal('E_PROOF_SIGNATURE'))",
+    replace: '',
+    project: 'gateway',
+    test: 'gateway/session-requests.test.ts',
+  },
+  {
+    name: 'what is known of a secret that has changed is tried first by all who ask',
+    file: 'durable-objects/session-requests.ts',
+    search: 'knownSecrets(this.#options.env).outdate(name)',
+    replace: '',
+    project: 'gateway',
+    test: 'gateway/session-requests.test.ts',
+  },
+  {
+    name: 'who asks joins a look that has begun before',
+    file: 'durable-objects/in-groups.ts',
+    search: 'const group = this.#waiting.splice(0, this.#most)',
+    replace: 'const group = this.#waiting',
+    project: 'gateway',
+    test: 'gateway/in-groups.test.ts',
+  },
   ...inFile('agent/secrets/received.ts', 'agent/received.test.ts', [
     {
       name: 'another version than the one asked for is taken',
