@@ -20,7 +20,7 @@ const MAP_LEASE = 'agent/mesh/map-lease.ts'
 export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   of(
     "another's announced WireGuard key can be announced, too",
-    [KEYS, "OR (wg_next = ? AND id != ?)',\n        key,\n        key,\n        id,", "',\n        key,"],
+    [KEYS, 'OR (wg_next = ? AND id != ?)', 'OR (wg_next = ? AND id != ? AND 1 = 0)'],
     GATEWAY,
     'gateway',
   ),
