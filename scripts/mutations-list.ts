@@ -792,8 +792,8 @@ const ROLES: readonly Mutation[] = [
   mutate(
     'a shard keeps tags that were taken away',
     [
-      'durable-objects/fleet.ts',
-      'await this.#callShardOf(id, (shard) => shard.forget(id))\n    return ok(tags)',
+      'durable-objects/node-attributes.ts',
+      'await shards.call(id, (shard) => shard.forget(id))\n    return ok(tags)',
       'return ok(tags)',
     ],
     [...TAGS, 'a secret for a tag'],

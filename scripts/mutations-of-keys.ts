@@ -33,7 +33,7 @@ export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   of(
     'a node joins with the announced key of another',
     [
-      'durable-objects/fleet.ts',
+      'durable-objects/node-enrolment.ts',
       'WHERE wg_key = ? OR wg_next = ? OR',
       'WHERE wg_key = ? OR (wg_next = ? AND 1 = 0) OR',
     ],

@@ -2,7 +2,7 @@ import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { FLEET_OBJECT } from '../../durable-objects/call-object.ts'
-import type { Fleet } from '../../durable-objects/fleet.ts'
+import { Fleet } from '../../durable-objects/fleet.ts'
 import { fleetIpv6Prefix } from '../../protocol/addresses.ts'
 import { NodeItem } from '../../protocol/http.ts'
 import { Cidr } from '../../protocol/ids.ts'
@@ -149,24 +149,18 @@ describe('the address of a node', () => {
     const enrolment = async (cidr: string) => {
       const node = await TestNode.make()
       const token = await createToken()
-      return runInDurableObject(fleet, async (object: Fleet) => {
-        const inner = object as unknown as { env: { FLEET_CIDR: string } }
-        const before = inner.env
-        inner.env = { ...before, FLEET_CIDR: cidr }
-        try {
-          return await object.enrol({
-            name: 'ranged' as never,
-            identity: node.identity.publicKey,
-            wg: node.wg,
-            seal: node.seal,
-            agent: token.slice(0, 4),
-            tags: [],
-            entry: 0,
-          })
-        } finally {
-          inner.env = before
-        }
-      })
+      // As the object is when it starts under that setting.
+      return runInDurableObject(fleet, (_, state) =>
+        new Fleet(state, { ...env, FLEET_CIDR: cidr }).enrol({
+          name: 'ranged' as never,
+          identity: node.identity.publicKey,
+          wg: node.wg,
+          seal: node.seal,
+          agent: token.slice(0, 4),
+          tags: [],
+          entry: 0,
+        }),
+      )
     }
     expect(await enrolment('10.100.0.0/30')).toMatchObject({
       ok: false,
