@@ -93,8 +93,6 @@ export class Fleet extends DurableObject<Env> {
     return { id: this.#id }
   }
 
-  // Nodes
-
   nodeOfKey(identity: IdentityKey): Promise<NodeRecord | undefined> {
     return this.#nodes.ofKey(identity)
   }
@@ -152,8 +150,6 @@ export class Fleet extends DurableObject<Env> {
     return this.#mesh.register(row.id, registration.at)
   }
 
-  // Networks behind nodes
-
   routes(id: NodeId): NodeRoutes | undefined {
     return this.#routes.of(id)
   }
@@ -165,8 +161,6 @@ export class Fleet extends DurableObject<Env> {
   changeRoutes(id: NodeId, change: RouteChange): Promise<Result<NodeRoutes, Refusal>> {
     return this.#routes.change(id, change)
   }
-
-  // Keys
 
   allowRotation(id: NodeId): Promise<void> {
     return this.#identityKeys.ask(id)
@@ -193,8 +187,6 @@ export class Fleet extends DurableObject<Env> {
     return this.#keyEntries.renew(below)
   }
 
-  // Devices without an agent
-
   externalPeers(after: string, limit: number): ExternalPeer[] {
     return this.#externalPeers.list(after, limit)
   }
@@ -206,8 +198,6 @@ export class Fleet extends DurableObject<Env> {
   removeExternalPeer(name: NodeName): Promise<ExternalPeer | undefined> {
     return this.#externalPeers.remove(name)
   }
-
-  // The mesh and its policy
 
   mayTalk(a: NodeId, b: NodeId): boolean {
     return this.#mesh.mayTalk(a, b)
@@ -249,8 +239,6 @@ export class Fleet extends DurableObject<Env> {
   explainMesh(question: PolicyQuestion) {
     return this.#policy.explain(question)
   }
-
-  // Upkeep
 
   /** Once a minute: finishes what could not be finished at once. @returns the newest places, for the shards to compare. */
   async sweep(): Promise<MeshPlacesNow> {

@@ -142,7 +142,7 @@ export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   ),
   of(
     'a map is used without a lease',
-    ['agent/mesh/engine.ts', "lease.state === 'lasts' ? this.#map.peers", 'true ? this.#map.peers'],
+    ['agent/mesh/held-map.ts', "lease.state === 'lasts' ? this.#map.peers", 'true ? this.#map.peers'],
     'mesh/map-lease.netns.test.ts',
   ),
 ]

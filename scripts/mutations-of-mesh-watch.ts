@@ -19,8 +19,8 @@ export const WATCHED_MESH: readonly Mutation[] = [
     'a map is acknowledged when it is heard',
     [
       'agent/mesh/engine.ts',
-      '    this.#accept()\n    this.#save.soon()',
-      '    this.#accept()\n    const heard = this.#ackOf()\n    if (heard) this.#acks.applied(heard)\n    this.#save.soon()',
+      '    this.#accept()\n    this.#map.saveSoon()',
+      '    this.#accept()\n    if (this.#map.ack) this.#acks.applied(this.#map.ack)\n    this.#map.saveSoon()',
     ],
     ACKS,
   ),
