@@ -1,22 +1,33 @@
 /**
- * The running agent's socket in the state directory, for `clawnode status`, `rotate-identity` and `rotate-wireguard` and for jobs that want to hear of
- * changed secrets, and the lock that keeps a second agent from running on the same directory.
+ * The running agent's socket in the state directory, for `clawnode status`, `rotate-identity` and `rotate-wireguard`, for jobs that want to hear of changed
+ * secrets and ask for them over its session, and the lock that keeps a second agent from running on the same directory.
  */
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { type ProcessLock, takeProcessLock } from '../host/process-lock.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
+import { RequestFrame } from '../protocol/frames.ts'
 import { SecretName } from '../protocol/ids.ts'
-import { MAX_SECRETS_PER_FETCH } from '../protocol/limits.ts'
+import { parseJson } from '../protocol/json.ts'
+import { MAX_FRAME_BYTES, MAX_SECRETS_PER_FETCH } from '../protocol/limits.ts'
+import { CARRY_PATH } from './carried-request.ts'
 import { type AgentStatus, type Failure, socketPath } from './local-status.ts'
 import { NOTICES_PATH, type SecretNotice } from './secrets/secret-notices.ts'
+import type { CarriedAnswer, CarriedRequest } from './session/session-requests.ts'
 
 interface Agent {
   status(): Promise<AgentStatus>
   rotateIdentity(): Promise<void>
   rotateWireguard(): Promise<void>
+  carry(request: CarriedRequest): Promise<CarriedAnswer | undefined>
   watchSecrets(names: readonly SecretName[], tell: (notice: SecretNotice) => void): () => void
 }
 
@@ -61,10 +72,14 @@ export class LocalApi {
 }
 
 function routes(agent: Promise<Agent>): RequestListener {
-  const actions: Readonly<Record<string, () => Promise<unknown>>> = {
+  const actions: Readonly<Record<string, (request: IncomingMessage) => Promise<unknown>>> = {
     'GET /status': async () => (await agent).status(),
     'POST /rotate-identity': async () => (await agent).rotateIdentity(),
     'POST /rotate-wireguard': async () => (await agent).rotateWireguard(),
+    [`POST ${CARRY_PATH}`]: async (request) => {
+      const carried = Carried.parse(parseJson(await readAll(request)))
+      return (await (await agent).carry(carried)) ?? null
+    },
   }
   return (request, response) => {
     const target = request.url ?? '/'
@@ -76,11 +91,24 @@ function routes(agent: Promise<Agent>): RequestListener {
     if (action === undefined) return response.writeHead(404).end()
     const answer = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-    action().then(
-      (body) => answer(200, body ?? {}),
+    action(request).then(
+      (body) => answer(200, body === undefined ? {} : body),
       (error: unknown) => answer(500, failure(error)),
     )
   }
+}
+
+const Carried = RequestFrame.omit({ type: true, n: true })
+
+/** What fits no frame is not carried, nor kept. */
+async function readAll(request: IncomingMessage): Promise<Uint8Array> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes <= MAX_FRAME_BYTES) chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }
 
 /** A line of JSON for each notice, for as long as somebody listens. */

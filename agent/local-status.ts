@@ -104,26 +104,28 @@ export type Failure = z.infer<typeof Failure>
 
 /** Undefined if no agent runs on this directory. */
 export const askAgent = (directory: string): Promise<AgentStatus | undefined> =>
-  call(directory, 'GET', '/status', AgentStatus, TIMEOUT_MS)
+  callAgent(directory, 'GET', '/status', AgentStatus, TIMEOUT_MS)
 
 /** False if no agent runs on this directory. @throws UserError if it cannot, with its own reason. */
 export async function tellAgentToRotate(directory: string): Promise<boolean> {
-  const done = await call(directory, 'POST', '/rotate-identity', z.object({}), ROTATION_TIMEOUT_MS)
+  const done = await callAgent(directory, 'POST', '/rotate-identity', z.object({}), ROTATION_TIMEOUT_MS)
   return done !== undefined
 }
 
 /** Likewise. Peers that do not answer are waited for a minute. */
 export async function tellAgentToRotateWireguard(directory: string): Promise<boolean> {
-  const done = await call(directory, 'POST', '/rotate-wireguard', z.object({}), 2 * ROTATION_TIMEOUT_MS)
+  const done = await callAgent(directory, 'POST', '/rotate-wireguard', z.object({}), 2 * ROTATION_TIMEOUT_MS)
   return done !== undefined
 }
 
-function call<T>(
+/** Undefined if no agent runs on this directory. @throws UserError if it cannot, with its own reason, or is not understood. */
+export function callAgent<T>(
   directory: string,
   method: string,
   path: string,
   schema: z.ZodType<T>,
   timeout: number,
+  body?: object,
 ): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath: socketPath(directory), method, path, timeout }, async (response) => {
@@ -144,7 +146,7 @@ function call<T>(
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return resolve(undefined)
       reject(error instanceof UserError ? error : unreadable(error.code ?? error.message))
     })
-    asked.end()
+    asked.end(body && JSON.stringify(body))
   })
 }
 

@@ -42,6 +42,8 @@ type Send = (frame: NodeFrame) => boolean
 type MeshFrame = Extract<PushedFrame, { type: 'mesh' | 'mesh_report' | 'mesh_ping' | 'signal' | 'routes' }>
 
 const RETRY_MS = 10_000
+/** Of the frames that a session may send: a node that joins has a signal for every peer. */
+const SIGNAL_SHARE = 0.6
 const DONE = { held: 'taken away', rising: 'brought back' } as const
 
 interface Options {
@@ -77,7 +79,7 @@ export class MeshRuntime {
 
   constructor(options: Options) {
     this.#options = options
-    this.#bucket = new TokenBucket(options.clock)
+    this.#bucket = new TokenBucket(options.clock, SIGNAL_SHARE)
     this.#outbox = new SignalOutbox(options.clock, this.#bucket, (signals) => {
       this.#send?.({ type: 'signal', signals })
     })

@@ -4,7 +4,9 @@ import type * as z from 'zod'
 import { utf8 } from '../crypto/bytes.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
+import { parseProblem } from '../host/problem.ts'
 import { EXIT, UserError } from '../host/user-error.ts'
+import type { ErrorCode } from '../protocol/errors.ts'
 import {
   IdentityRotateReply,
   RelayGrantReply,
@@ -15,12 +17,13 @@ import type { FleetId, NodeId, SecretName } from '../protocol/ids.ts'
 import { PROOF_SCHEME } from '../protocol/proof.ts'
 import type { WorkloadName } from '../protocol/secret-policy.ts'
 import { type NodeSecretsBody, NodeSecretsReply } from '../protocol/secrets.ts'
-import { type Answer, authenticate, parseAnswer, sendSigned } from './gateway-answer.ts'
+import { type Answer, authenticate, parseAnswer, type ReceivedAnswer, sendSigned } from './gateway-answer.ts'
 import type { GatewayClock } from './gateway-clock.ts'
 import type { GatewayKeys } from './gateway-keys.ts'
 import type { NodeKeys } from './node-keys.ts'
 import { openReceived, type ReceivedSecret } from './secrets/received.ts'
 import type { SecretReference } from './secrets/reference.ts'
+import type { CarriedRequest } from './session/session-requests.ts'
 
 interface Options {
   readonly connection: GatewayConnection
@@ -43,6 +46,14 @@ interface FetchOptions {
   /** What the job calls itself. */
   readonly workload?: WorkloadName | undefined
   readonly timeoutMs?: number | undefined
+  /** A way to the gateway that is tried first; undefined if it does not lead there. */
+  readonly carry?: ((request: CarriedRequest) => Promise<ReceivedAnswer | undefined>) | undefined
+}
+
+interface Signed {
+  readonly answer: Answer
+  /** Of the request's proof. */
+  readonly jti: string
 }
 
 interface PostOptions {
@@ -51,7 +62,7 @@ interface PostOptions {
 }
 
 const NOTHING = new Uint8Array()
-const SECRETS_PATH = '/v1/node/secrets'
+const SECRETS_PATH = '/v1/node/secrets' satisfies CarriedRequest['path']
 const RELAY_GRANT_PATH = '/v1/node/relay-grant'
 const IDENTITY_PATH = '/v1/node/identity'
 const WIREGUARD_PATH = '/v1/node/wireguard-key'
@@ -66,15 +77,18 @@ export class NodeClient {
   /** All of the secrets or none, in one request that names none twice. The caller wipes them. */
   async fetchSecrets(
     asked: readonly SecretReference[],
-    { workload, timeoutMs }: FetchOptions = {},
+    { workload, timeoutMs, carry }: FetchOptions = {},
   ): Promise<Map<SecretName, ReceivedSecret>> {
     const { clock, keys, fleet } = this.#options
     const body: z.input<typeof NodeSecretsBody> = {
       secrets: asked.map(({ name, version }) => ({ name, version })),
       workload,
     }
-    const { answer, jti } = await sendSigned(clock, (now) =>
-      this.#post(SECRETS_PATH, body, now, { timeoutMs }),
+    const { answer, jti } = await sendSigned(
+      clock,
+      async (now) =>
+        (await this.#carried(SECRETS_PATH, body, now, carry)) ??
+        this.#post(SECRETS_PATH, body, now, { timeoutMs }),
     )
     const reply = parseAnswer(NodeSecretsReply, answer)
     if (reply.fleet !== fleet) throw otherFleet()
@@ -128,12 +142,30 @@ export class NodeClient {
     if ((told.step === 'announce' ? next : wireguard) !== told.key) throw otherKey('WireGuard')
   }
 
+  /** Undefined if it could not be carried, or its answer could not. */
+  async #carried(
+    path: CarriedRequest['path'],
+    value: unknown,
+    now: number,
+    carry: FetchOptions['carry'],
+  ): Promise<Signed | undefined> {
+    if (carry === undefined) return undefined
+    const body = JSON.stringify(value)
+    const { keys, gatewayKeys } = this.#options
+    const { jwt, jti } = await this.#prove(keys.identity, 'POST', path, utf8(body), now)
+    const received = await carry({ path, proof: jwt, body })
+    if (received === undefined) return undefined
+    const answer = await authenticate(received, jwt, gatewayKeys)
+    if (!answer.ok) throw answer.error
+    return isTooLarge(answer.value) ? undefined : { answer: answer.value, jti }
+  }
+
   async #post(
     path: string,
     value: unknown,
     now: number,
     { signer = this.#options.keys.identity, timeoutMs }: PostOptions = {},
-  ): Promise<{ readonly answer: Answer; readonly jti: string }> {
+  ): Promise<Signed> {
     const body = utf8(JSON.stringify(value))
     const proof = await this.#prove(signer, 'POST', path, body, now)
     const headers = { ...proof.headers, 'content-type': 'application/json' }
@@ -163,6 +195,9 @@ export class NodeClient {
     return { headers: { authorization: `${PROOF_SCHEME} ${jwt}` }, jti, jwt }
   }
 }
+
+const isTooLarge = ({ status, body }: Answer): boolean =>
+  status >= 300 && parseProblem(body)?.code === ('E_ANSWER_TOO_LARGE' satisfies ErrorCode)
 
 const otherKey = (kind: string): UserError =>
   new UserError({

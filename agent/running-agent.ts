@@ -14,6 +14,7 @@ import { forgetCached } from './secrets/secret-cache.ts'
 import { type SecretNotice, SecretWatchers } from './secrets/secret-notices.ts'
 import { dial } from './session/dial.ts'
 import type { PushedFrame } from './session/session.ts'
+import { type CarriedAnswer, type CarriedRequest, SessionRequests } from './session/session-requests.ts'
 import { SessionSupervisor } from './session/supervisor.ts'
 import { HostTelemetry } from './telemetry/host.ts'
 import { TelemetryReporter } from './telemetry/reporter.ts'
@@ -34,6 +35,7 @@ export class RunningAgent {
   readonly #supervisor: SessionSupervisor
   readonly #reporter: TelemetryReporter
   readonly #secretWatchers = new SecretWatchers()
+  readonly #requests: SessionRequests
   readonly #witness: AuditWitness
   readonly #wireguard: WireguardRotation
   #rotation: Promise<void> | undefined
@@ -48,6 +50,7 @@ export class RunningAgent {
       sample: () => ({ ...host.sample(), ...(mesh && { mesh: mesh.reachability }) }),
       send: (n, telemetry) => this.#supervisor.send({ type: 'telemetry', n, telemetry }),
     })
+    this.#requests = new SessionRequests({ clock, send: (frame) => this.#supervisor.send(frame) })
     this.#witness = new AuditWitness({
       directory: node.directory,
       fleet: node.state.node.fleet,
@@ -75,10 +78,11 @@ export class RunningAgent {
           ...(mesh?.position && { at: mesh.position }),
           ...(mesh !== undefined && config.routes.length > 0 && { offers: [...config.routes] }),
         })),
-      onRegistered: ({ settings, ip4, ip4Range }) => {
+      onRegistered: ({ settings, ip4, ip4Range, protocol }) => {
         this.#reporter.start(settings.telemetryMs)
         mesh?.connected((frame) => this.#supervisor.send(frame), settings)
         void this.#takeAddress(ip4, ip4Range, settings)
+        this.#requests.connected(protocol)
         this.#secretWatchers.checkAll()
         this.#witness.connected()
         this.#wireguard.connected()
@@ -87,6 +91,7 @@ export class RunningAgent {
       onFrame: (frame) => this.#receive(frame),
       onLost: () => {
         this.#reporter.stop()
+        this.#requests.disconnected()
         this.#witness.disconnected()
         this.#wireguard.disconnected()
         mesh?.disconnected()
@@ -108,6 +113,11 @@ export class RunningAgent {
   /** For jobs of this node; `clawnode exec` is one. @returns how to end it. */
   watchSecrets(names: readonly SecretName[], tell: (notice: SecretNotice) => void): () => void {
     return this.#secretWatchers.add(names, tell)
+  }
+
+  /** Carries a command's request to the gateway; undefined if the session cannot. */
+  carry(request: CarriedRequest): Promise<CarriedAnswer | undefined> {
+    return this.#requests.ask(request)
   }
 
   /** Requests that come meanwhile share the one that is under way. */
@@ -147,6 +157,9 @@ export class RunningAgent {
     switch (frame.type) {
       case 'ack':
         this.#reporter.acknowledge(frame.n)
+        break
+      case 'answer':
+        this.#requests.answered(frame)
         break
       case 'rotate_identity':
         this.rotateIdentity().catch((error: unknown) => this.#rotationFailed(error))

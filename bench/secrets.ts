@@ -2,6 +2,8 @@
  * Secrets on one machine: how many are read a second, each proven, judged, audited and sealed; how that grows with the readers; and how
  * long a new value takes to all nodes of a fleet. Gateway and load share the machine's cores; proofs are signed before the clock runs.
  */
+import { setTimeout } from 'node:timers/promises'
+import { GATHER_MS } from '../agent/secrets/refresher.ts'
 import { EmbeddedGateway } from './embedded.ts'
 import { inFlight, percentile, perSecond, until } from './measure.ts'
 import type { Figure } from './report.ts'
@@ -9,10 +11,10 @@ import { SimulatedNode } from './simulated-node.ts'
 
 const READS = 4_000
 const WIDTH = 16
-/** Readers at once, to see what is added by more of them. */
+/** Reads at once, to see what is added by more of them. */
 const WIDTHS = [1, 4, 64]
 const SCALING_READS = 1_000
-/** Read one at a time, this far apart: what one job sees of a gateway that has nothing else to do. */
+/** Read one at a time: what one job sees of a gateway that has nothing else to do. */
 const ALONE_READS = 200
 const ENROL_WIDTH = 32
 const ROTATIONS = 5
@@ -29,9 +31,13 @@ export async function benchSecrets(n: number, log: (line: string) => void): Prom
     const { token } = await gateway.admin.createToken({ uses: n, tags: ['bench'] })
     await inFlight(nodes, ENROL_WIDTH, (node) => node.enrol(token))
     await write(gateway, VALUE)
+    log(`${SCALING_READS} reads by HTTP, ${WIDTH} in flight`)
+    const byHttp = await read(nodes.slice(0, WIDTH), SCALING_READS, WIDTH)
+    log('opening sessions')
+    await inFlight(nodes, ENROL_WIDTH, (node) => node.connect({ mesh: false }))
 
     const alone = await read(nodes, ALONE_READS, 1)
-    log(`${READS} reads, ${WIDTH} in flight`)
+    log(`${READS} reads over sessions, ${WIDTH} in flight`)
     await read(nodes, 200, WIDTH)
     const rows = (await gateway.counters())['rows_written'] ?? 0
     const cpu = gateway.cpuMs()
@@ -52,6 +58,10 @@ export async function benchSecrets(n: number, log: (line: string) => void): Prom
       const { rate } = await read(nodes, SCALING_READS, width)
       figures.push({ what: `secrets read, ${width} in flight`, value: rate, unit: '/s' })
     }
+    figures.push(
+      { what: `secrets read by HTTP, ${WIDTH} in flight`, value: byHttp.rate, unit: '/s' },
+      { what: `secret read by HTTP p50, ${WIDTH} in flight`, value: byHttp.p50, unit: 'ms' },
+    )
     return [...figures, ...(await rotations(gateway, nodes, log))]
   } finally {
     for (const node of nodes) node.close()
@@ -59,11 +69,11 @@ export async function benchSecrets(n: number, log: (line: string) => void): Prom
   }
 }
 
+/** In turn by all of the nodes, since each may send only so many frames. */
 async function read(nodes: readonly SimulatedNode[], count: number, width: number) {
-  const readers = nodes.slice(0, width)
   const requests = []
   for (let i = 0; i < count; i++) {
-    const node = readers[i % readers.length] as SimulatedNode
+    const node = nodes[i % nodes.length] as SimulatedNode
     requests.push({ node, signed: await node.signFetch(SECRET) })
   }
   const { ms, each } = await inFlight(requests, width, async ({ node, signed }) => {
@@ -72,14 +82,13 @@ async function read(nodes: readonly SimulatedNode[], count: number, width: numbe
   return { rate: perSecond(count, ms), p50: percentile(each, 0.5), p99: percentile(each, 0.99) }
 }
 
-/** From the owner's command to each node holding the new value: told over its session, and fetched. */
+/** From the owner's command to each node holding the new value: told over its session, and fetched after the time that an agent gathers such news. */
 async function rotations(
   gateway: EmbeddedGateway,
   nodes: readonly SimulatedNode[],
   log: (line: string) => void,
 ): Promise<Figure[]> {
-  log('opening sessions')
-  await inFlight(nodes, ENROL_WIDTH, (node) => node.connect({ mesh: false }))
+  const told: number[] = []
   const delays: number[] = []
   for (let rotation = 0; rotation < ROTATIONS; rotation++) {
     log(`rotation ${rotation + 1} of ${ROTATIONS}`)
@@ -87,12 +96,12 @@ async function rotations(
     let begun = 0
     let version = Number.POSITIVE_INFINITY
     for (const node of nodes) {
-      node.onSecret = () => {
-        void node.fetchSecret(SECRET).then((fetched) => {
-          version = Math.min(version, fetched)
-          delays.push(performance.now() - begun)
-          holding++
-        })
+      node.onSecret = async () => {
+        told.push(performance.now() - begun)
+        await setTimeout(GATHER_MS)
+        version = Math.min(version, await node.fetchSecret(SECRET))
+        delays.push(performance.now() - begun)
+        holding++
       }
     }
     begun = performance.now()
@@ -102,6 +111,7 @@ async function rotations(
   }
   const what = `new value to ${nodes.length} nodes`
   return [
+    { what: 'told of a new value, p95', value: percentile(told, 0.95), unit: 'ms' },
     { what: `${what}, p50`, value: percentile(delays, 0.5), unit: 'ms' },
     { what: `${what}, p95`, value: percentile(delays, 0.95), unit: 'ms', budget: { atMost: 1000 } },
     { what: `${what}, last`, value: Math.max(...delays), unit: 'ms' },

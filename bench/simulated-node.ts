@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
+import { type Answer, parseAnswer } from '../agent/gateway-answer.ts'
 import { utf8 } from '../crypto/bytes.ts'
 import { importSealingKey } from '../crypto/hpke.ts'
 import { Identity, tokenHash } from '../crypto/identity.ts'
@@ -14,7 +15,16 @@ import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../crypto/x25519.ts'
 import type { GatewayConnection } from '../host/gateway-connection.ts'
 import { spkiSha256 } from '../host/pins.ts'
-import { GatewayFrame, type MeshQuestion, PING, PONG, type RegisterFrame } from '../protocol/frames.ts'
+import {
+  type AnswerFrame,
+  GatewayFrame,
+  type MeshQuestion,
+  PING,
+  PONG,
+  type RegisterFrame,
+  type RequestFrame,
+  type SessionPath,
+} from '../protocol/frames.ts'
 import { EnrolReply } from '../protocol/http.ts'
 import { type FleetId, type NodeId, NodeName, SealingKey, WireGuardKey } from '../protocol/ids.ts'
 import type { MeshPosition } from '../protocol/mesh.ts'
@@ -35,7 +45,8 @@ const TELEMETRY = JSON.stringify({
 
 interface SignedRequest {
   readonly method: string
-  readonly path: string
+  readonly path: SessionPath
+  readonly proof: string
   readonly headers: Record<string, string>
   readonly body: string
 }
@@ -52,6 +63,8 @@ export class SimulatedNode {
   #fleet: FleetId | undefined
   #socket: WebSocket | undefined
   #generation = 0
+  #n = 0
+  readonly #asked = new Map<number, (answer: Answer) => void>()
 
   acks = 0
   pongs = 0
@@ -64,7 +77,7 @@ export class SimulatedNode {
   /** What it answers when somebody asks of its mesh. */
   onQuestion: ((question: MeshQuestion) => MeshAnswer) | undefined
   /** Called when a secret has changed. */
-  onSecret: (() => void) | undefined
+  onSecret: (() => unknown) | undefined
 
   private constructor(fields: {
     gateway: GatewayConnection
@@ -132,6 +145,7 @@ export class SimulatedNode {
         this.bytes += text.length
         if (text === PONG) this.pongs++
         else if (text.startsWith('{"type":"ack"')) this.acks++
+        else if (text.startsWith('{"type":"answer"')) this.#answered(text)
         else if (text.startsWith('{"type":"mesh",')) {
           this.meshBytes += text.length
           this.onMesh?.(text)
@@ -185,18 +199,36 @@ export class SimulatedNode {
     this.#socket?.send(JSON.stringify({ type: 'mesh_answer', request, sealed }))
   }
 
-  /** A secret, sealed to this node; whether it opens is the tests' business. @returns its version. */
+  /** A secret, sealed to this node; whether it opens is the tests' business. Over the session, if there is one. @returns its version. */
   async fetchSecret(name: string, signed?: SignedRequest): Promise<number> {
     const request = signed ?? (await this.signFetch(name))
-    const { items } = await this.#gateway.call(NodeSecretsReply, request)
+    const { items } =
+      this.#socket === undefined
+        ? await this.#gateway.call(NodeSecretsReply, request)
+        : parseAnswer(NodeSecretsReply, await this.#ask(this.#socket, request))
     return items[0]?.version ?? 0
+  }
+
+  #ask(socket: WebSocket, { path, proof, body }: SignedRequest): Promise<Answer> {
+    const n = this.#n++
+    return new Promise((resolve) => {
+      this.#asked.set(n, resolve)
+      socket.send(JSON.stringify({ type: 'request', n, path, proof, body } satisfies RequestFrame))
+    })
+  }
+
+  #answered(text: string): void {
+    const { n, status, body } = JSON.parse(text) as AnswerFrame
+    this.#asked.get(n)?.({ status, body: utf8(body) })
+    this.#asked.delete(n)
   }
 
   /** Signed beforehand, so that the load's own signatures are not measured. */
   async signFetch(name: string): Promise<SignedRequest> {
     const body = JSON.stringify({ secrets: [{ name }] })
     const path = '/v1/node/secrets'
-    return { method: 'POST', path, headers: (await this.#prove('POST', path, body)).headers, body }
+    const { headers, jwt } = await this.#prove('POST', path, body)
+    return { method: 'POST', path, proof: jwt, headers, body }
   }
 
   close(): void {
@@ -207,12 +239,12 @@ export class SimulatedNode {
     method: string,
     path: string,
     body: string,
-  ): Promise<{ headers: Record<string, string>; jti: string }> {
+  ): Promise<{ headers: Record<string, string>; jti: string; jwt: string }> {
     const origin = this.#gateway.url.origin
     const { jwt, jti } = await this.#identity.signProof(
       { node: this.id, origin, method, path, body: utf8(body) },
       Date.now(),
     )
-    return { headers: { authorization: `Claw ${jwt}` }, jti }
+    return { headers: { authorization: `Claw ${jwt}` }, jti, jwt }
   }
 }

@@ -98,7 +98,10 @@ export async function verifyGateway(
   return announced ? [proof.key, proof.next.key] : undefined
 }
 
-/** The signature of an answer, as its header carries it. */
+/** The signature of an answer, as its header carries it, or its frame. */
+export const signAnswer = async (signer: GatewaySigner, answer: ProvenAnswer): Promise<string> =>
+  encodeGatewayProof(await signAsGateway(signer, await answerTranscript(answer)))
+
 export const encodeGatewayProof = (proof: GatewayProof): string => toBase64Url(utf8(JSON.stringify(proof)))
 
 /** Undefined if the header's text is anything else. */

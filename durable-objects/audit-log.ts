@@ -44,11 +44,18 @@ export interface Appended {
   readonly stamps: (string | null)[]
 }
 
+/** Of one request: what it appends, and the proof that is used up with it. */
+export interface ProvenAppend {
+  readonly events: readonly AuditEvent[]
+  readonly proof: ProofId
+  readonly request: string
+}
+
 interface Call {
   readonly events: readonly AuditEvent[]
   readonly entries: readonly Uint8Array[]
   /** What it uses up, in the name of which request. */
-  readonly use?: { readonly proof: ProofId; readonly request: string }
+  readonly use?: Pick<ProvenAppend, 'proof' | 'request'>
 }
 
 interface IntentRow extends Record<string, string | number | ArrayBuffer> {
@@ -99,6 +106,11 @@ export class AuditLog extends DurableObject<Env> {
     request: string,
   ): Promise<Result<Appended, Refusal>> {
     return this.#appends.add({ events, entries: encode(events), use: { proof, request } })
+  }
+
+  /** Those of several requests. One that cannot be an entry is a bug of its sender, and fails them all. */
+  appendEachProven(appends: readonly ProvenAppend[]): Promise<Result<Appended, Refusal>[]> {
+    return Promise.all(appends.map(({ events, proof, request }) => this.appendProven(events, proof, request)))
   }
 
   /** Appends, and leaves the outcome open until it is settled. */

@@ -11,6 +11,7 @@ const counters = {
   session_upgrades: 0,
   sessions_registered: 0,
   frames_refused: 0,
+  requests_by_session: 0,
   signals_routed: 0,
   signals_refused: 0,
   mesh_frames_sent: 0,

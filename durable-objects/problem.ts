@@ -4,9 +4,9 @@ import { ERRORS, type Problem, type Refusal } from '../protocol/errors.ts'
 /** Long enough for a bucket to hold something again, with the client's own jitter on top. */
 const RETRY_AFTER_SECONDS = 5
 
-export function problemResponse({ code, detail }: Refusal, requestId: string): Response {
+export function problemOf({ code, detail }: Refusal, requestId: string): Problem {
   const { status, title } = ERRORS[code]
-  const problem: Problem = {
+  return {
     type: 'about:blank',
     title,
     status,
@@ -15,6 +15,11 @@ export function problemResponse({ code, detail }: Refusal, requestId: string): R
     requestId,
     time: Date.now(),
   }
+}
+
+export function problemResponse(refusal: Refusal, requestId: string): Response {
+  const problem = problemOf(refusal, requestId)
+  const { status } = problem
   return new Response(JSON.stringify(problem), {
     status,
     headers: {

@@ -1,4 +1,6 @@
 /** The stores of the secrets, as this gateway is bound to them. */
+import { KnownSecrets } from '../secrets/known.ts'
+import { findSecrets } from '../secrets/rows.ts'
 import type { SecretStores, Trail } from '../secrets/stores.ts'
 import { AUDIT_OBJECT, callObject } from './call-object.ts'
 import type { Config } from './config.ts'
@@ -11,6 +13,7 @@ export const secretStores = (
 ): SecretStores => ({
   db: env.DB,
   cache: env.CIPHERTEXTS,
+  lookUp: (wanted) => findSecrets(env.DB, wanted),
   trail: trailOf(env),
   keyring,
   now: () => Date.now(),
@@ -26,4 +29,13 @@ function trailOf({ AUDIT_LOG }: Env): Trail {
     settle: (entry, outcome) => callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.settle(entry, outcome)),
     openIntents: (before) => callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.openIntents(before)),
   }
+}
+
+const known = new WeakMap<object, KnownSecrets>()
+
+/** One for the isolate, which in tests serves several gateways. */
+export function knownSecrets({ DB }: Env): KnownSecrets {
+  const there = known.get(DB) ?? new KnownSecrets()
+  known.set(DB, there)
+  return there
 }

@@ -48,6 +48,7 @@ import { problemResponse } from './problem.ts'
 import { sawOurCertificate } from './registration.ts'
 import { relaysFor } from './relays.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
+import { SessionRequests } from './session-requests.ts'
 import { type Presence, SESSION_MIGRATIONS, Sessions } from './sessions.ts'
 import { Sql } from './sql.ts'
 
@@ -57,6 +58,7 @@ export class SessionShard extends DurableObject<Env> {
   readonly #mesh: MeshDelivery
   readonly #acks: MeshAcks
   readonly #questions = new NodeQuestions()
+  readonly #requests: SessionRequests
   readonly #registerTimers = new WeakMap<WebSocket, number>()
   /** By which origin the node knows this gateway. Needed as long as the timer, which keeps it in memory. */
   readonly #origins = new WeakMap<WebSocket, string>()
@@ -76,6 +78,11 @@ export class SessionShard extends DurableObject<Env> {
       sessions: this.#sessions,
       audit: (...entry) => this.#audit(...entry),
       resync: (socket) => this.#mesh.resync(socket, undefined),
+    })
+    this.#requests = new SessionRequests({
+      env,
+      authenticate: (jwt, request) => this.authenticate(jwt, request, 'recorded'),
+      later: (work) => ctx.waitUntil(work),
     })
     // Belongs to the process, not to storage: set anew each time the object wakes.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
@@ -245,6 +252,7 @@ export class SessionShard extends DurableObject<Env> {
 
   /** Tells those of these nodes that are here; one that is not asks when it is. */
   announceSecret(nodes: readonly NodeId[], name: SecretName, version: number): void {
+    this.#requests.changed(name)
     for (const node of nodes) {
       for (const socket of this.ctx.getWebSockets(node)) {
         if (this.#sessions.get(socket)?.state === 'live')
@@ -308,6 +316,8 @@ export class SessionShard extends DurableObject<Env> {
         return this.#acks.note(socket, frame)
       case 'mesh_answer':
         return this.#questions.answer(node, frame.request, frame.sealed)
+      case 'request':
+        return sendFrame(socket, await this.#requests.answer(node, frame))
       default:
         return frame satisfies never
     }

@@ -164,6 +164,10 @@ export const ERRORS = {
     title: 'A sealed secret is an age file, encrypted to the nodes named beside it.',
   },
   E_SECRET_TOO_LARGE: { status: 413, title: 'A secret value is at most 1 MiB.' },
+  E_ANSWER_TOO_LARGE: {
+    status: 413,
+    title: 'The answer is too large for a session; ask over a connection of its own.',
+  },
   E_SECRETS_TOO_LARGE: {
     status: 413,
     title: 'These secrets are together more than 4 MiB; fetch them in parts.',

@@ -11,6 +11,7 @@ import {
   MAX_MESH_ANSWER_BYTES,
   MAX_MESH_LEASE_MS,
   MAX_NODE_ROUTES,
+  MAX_PROOF_BYTES,
   MAX_SIGNAL_BYTES,
   MAX_SIGNALS_PER_FRAME,
   MIN_MESH_LEASE_MS,
@@ -113,6 +114,21 @@ const MeshAnswerFrame = z.strictObject({
 
 export type SignalFrame = z.infer<typeof SignalFrame>
 
+/** What a node may ask for over its session, in place of a request of its own; always by POST. */
+const SESSION_PATHS = ['/v1/node/secrets'] as const
+export type SessionPath = (typeof SESSION_PATHS)[number]
+
+/** A request with its proof (protocol/proof.ts), answered by the `answer` of the same `n`. */
+export const RequestFrame = z.strictObject({
+  type: z.literal('request'),
+  n: z.int().nonnegative(),
+  path: z.enum(SESSION_PATHS),
+  proof: z.string().max(MAX_PROOF_BYTES),
+  /** JSON. */
+  body: z.string(),
+})
+export type RequestFrame = z.infer<typeof RequestFrame>
+
 /** Frames a node may send. */
 export const NodeFrame = z.discriminatedUnion('type', [
   RegisterFrame,
@@ -121,6 +137,7 @@ export const NodeFrame = z.discriminatedUnion('type', [
   MeshResyncFrame,
   MeshAckFrame,
   MeshAnswerFrame,
+  RequestFrame,
 ])
 export type NodeFrame = z.infer<typeof NodeFrame>
 
@@ -147,6 +164,17 @@ const Settings = z.strictObject({
 export type Settings = z.infer<typeof Settings>
 
 const code = z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])
+
+/** To the request of that `n`: what it would have been answered over a connection of its own, and the signature on that. */
+const AnswerFrame = z.strictObject({
+  type: z.literal('answer'),
+  n: z.int().nonnegative(),
+  status: z.int(),
+  body: z.string(),
+  /** As the header `claw-signature` carries it. */
+  signature: z.string(),
+})
+export type AnswerFrame = z.infer<typeof AnswerFrame>
 
 /** Frames the gateway may send. Unknown types are ignored by the agent, so that a newer gateway can say more. */
 export const GatewayFrame = z.discriminatedUnion('type', [
@@ -180,6 +208,7 @@ export const GatewayFrame = z.discriminatedUnion('type', [
     to: NodeId,
   }),
   z.strictObject({ type: z.literal('ack'), n: z.int().nonnegative() }),
+  AnswerFrame,
   z.strictObject({ type: z.literal('revoked') }),
   /** The owner wants this node to make itself a new identity key (POST /v1/node/identity). */
   z.strictObject({ type: z.literal('rotate_identity') }),

@@ -96,6 +96,13 @@ export const MAX_SIGNALS_PER_FRAME = 48
 export const FRAME_BURST = 120
 export const FRAMES_PER_SECOND = 20
 
+/** A proof as text: its claims are bounded, the longest path and origin come to some 4 KB. */
+export const MAX_PROOF_BYTES = 8 * 1024
+/** Values in one answer over a session, whose other frames wait behind it; whoever wants more asks over a connection of their own. */
+export const MAX_ANSWER_VALUE_BYTES = 256 * 1024
+/** Requests of one shard that are looked up, or recorded, by one call: some 100 KB, and none waits long for those before it. */
+export const MAX_GROUPED_CALLS = 256
+
 /** Maps a session may ask for anew, in a burst and a second: a gap is rare, and each answer may be megabytes. */
 export const RESYNC_BURST = 3
 export const RESYNCS_PER_SECOND = 1 / 30

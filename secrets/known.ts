@@ -43,6 +43,15 @@ export class KnownSecrets {
     }
   }
 
+  /** The secret has changed: its rows are looked up again, and a read of them is spared an entry that turns out to be of the past. */
+  outdate(name: string): void {
+    const id = key(name, undefined)
+    const known = this.#known.get(id)
+    if (known === undefined) return
+    this.#bytes -= known.bytes
+    this.#known.set(id, { stamp: known.stamp, found: undefined, bytes: 0 })
+  }
+
   #forget(id: string): void {
     this.#bytes -= this.#known.get(id)?.bytes ?? 0
     this.#known.delete(id)

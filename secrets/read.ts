@@ -7,7 +7,7 @@ import type { Verdict } from '../protocol/secret-policy.ts'
 import type { Actor } from './change.ts'
 import { openVersion } from './frames.ts'
 import type { KnownSecrets } from './known.ts'
-import { type Found, findSecrets, type StoredSecret, type StoredVersion, type Wanted } from './rows.ts'
+import type { Found, StoredSecret, StoredVersion, Wanted } from './rows.ts'
 import { unreadable } from './state.ts'
 import type { SecretStores } from './stores.ts'
 
@@ -30,7 +30,7 @@ export async function readSecrets(
   const held = before.map((one) => one?.found)
   let fresh = held.some((found) => found === undefined)
   for (;;) {
-    const found = fresh ? await findSecrets(stores.db, wanted) : held
+    const found = fresh ? await stores.lookUp(wanted) : held
     const decisions = found.map((one) => decide(one, judge, stores.now()))
     const events = decisions.map((decision, index) => eventOf(actor, wanted[index], decision, purpose))
     const { stamps } = await stores.trail.append(events)

@@ -1,6 +1,7 @@
 /** What the secrets live in. Everything here takes it as an argument, so that another front end, or a test, can bring its own. */
 import type { Keyring } from '../crypto/keyring.ts'
 import type { AuditEvent } from '../protocol/audit.ts'
+import type { Found, Wanted } from './rows.ts'
 
 export interface SecretStores {
   /** The truth. */
@@ -8,6 +9,8 @@ export interface SecretStores {
   /** Read-through cache of large frames, by their own hash. */
   readonly cache: KVNamespace
   readonly trail: Trail
+  /** Of the truth, in the order asked for; undefined where there is no such secret. */
+  lookUp(wanted: readonly Wanted[]): Promise<(Found | undefined)[]>
   readonly keyring: Keyring
   now(): number
   /** Runs work after the answer, such as filling the cache. */

@@ -1,8 +1,10 @@
 /** Request bodies, bounded before they are read and parsed before they are used. */
 import * as z from 'zod'
-import { concat, fromUtf8 } from '../crypto/bytes.ts'
+import { concat } from '../crypto/bytes.ts'
 import { MAX_BODY_BYTES } from '../protocol/limits.ts'
-import { type GatewayContext, RefusedError } from './context.ts'
+import { orRefuse, RefusedError } from '../protocol/refused-error.ts'
+import { parseBody } from '../protocol/request-body.ts'
+import type { GatewayContext } from './context.ts'
 
 /** Stops reading at the limit, whatever Content-Length claims. */
 export async function readBytes(c: GatewayContext, limit = MAX_BODY_BYTES): Promise<Uint8Array> {
@@ -35,24 +37,5 @@ export async function readJsonText(c: GatewayContext): Promise<unknown> {
   return parseJson(await readBytes(c), z.unknown())
 }
 
-/** A refusal names the fields that are wrong, never what they held. */
-export function parseJson<T extends z.ZodType>(bytes: Uint8Array, schema: T): z.output<T> {
-  let json: unknown
-  try {
-    json = JSON.parse(fromUtf8(bytes))
-  } catch {
-    throw new RefusedError('E_BODY_INVALID', 'the body is not JSON')
-  }
-  const parsed = schema.safeParse(json)
-  if (parsed.success) return parsed.data
-  const fields = [
-    ...new Set(
-      parsed.error.issues.map(
-        (issue) => issue.path.filter((key) => typeof key === 'string').join('.') || 'body',
-      ),
-    ),
-  ]
-  throw new RefusedError('E_BODY_INVALID', `wrong or unknown: ${fields.map(printable).join(', ')}`)
-}
-
-const printable = (field: string): string => field.replace(/[^\w.]/g, '?').slice(0, 64)
+export const parseJson = <T extends z.ZodType>(bytes: Uint8Array, schema: T): z.output<T> =>
+  orRefuse(parseBody(bytes, schema))

@@ -4,8 +4,6 @@ import type { ProofId } from '../crypto/request-proof.ts'
 import type { Config } from '../durable-objects/config.ts'
 import type { Env } from '../durable-objects/env.ts'
 import type { NodeRecord } from '../durable-objects/node-record.ts'
-import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
-import type { Result } from '../protocol/result.ts'
 import type { Role } from '../protocol/roles.ts'
 
 export interface GatewayEnv {
@@ -28,19 +26,3 @@ export interface GatewayEnv {
 }
 
 export type GatewayContext = Context<GatewayEnv>
-
-/** Ends a request with a refusal; the error boundary turns it into a problem. */
-export class RefusedError extends Error {
-  readonly refusal: Refusal
-
-  constructor(code: ErrorCode, detail?: string) {
-    super(code)
-    this.refusal = refusal(code, detail)
-  }
-}
-
-/** The value, or the end of this request. */
-export function orRefuse<T>(result: Result<T, Refusal>): T {
-  if (!result.ok) throw new RefusedError(result.error.code, result.error.detail)
-  return result.value
-}

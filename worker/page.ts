@@ -1,7 +1,8 @@
 /** Paging: a cursor is the last name of the page before, in base64url so that nobody builds one by hand. */
 import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from '../crypto/bytes.ts'
 import { MAX_PAGE } from '../protocol/limits.ts'
-import { type GatewayContext, RefusedError } from './context.ts'
+import { RefusedError } from '../protocol/refused-error.ts'
+import type { GatewayContext } from './context.ts'
 
 export interface Page {
   readonly after: string

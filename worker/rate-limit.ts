@@ -4,7 +4,8 @@
  */
 import { TokenBucket } from '../durable-objects/token-bucket.ts'
 import { MAX_RATE_KEYS, REFUSALS_PER_PREFIX, REQUESTS_PER_CREDENTIAL } from '../protocol/limits.ts'
-import { type GatewayContext, RefusedError } from './context.ts'
+import { RefusedError } from '../protocol/refused-error.ts'
+import type { GatewayContext } from './context.ts'
 
 const buckets = new Map<string, TokenBucket>()
 

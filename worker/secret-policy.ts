@@ -2,9 +2,10 @@
 
 import type { NodeName } from '../protocol/ids.ts'
 import { MAX_POLICY_TEXT } from '../protocol/limits.ts'
+import { RefusedError } from '../protocol/refused-error.ts'
 import { SecretPolicy, type StoredPolicy } from '../protocol/secret-policy.ts'
 import { isTooLong } from '../secrets/lifecycle.ts'
-import { type GatewayContext, RefusedError } from './context.ts'
+import type { GatewayContext } from './context.ts'
 import { callFleet } from './objects.ts'
 
 export async function resolvePolicy(c: GatewayContext, policy: SecretPolicy): Promise<StoredPolicy> {

@@ -11,8 +11,8 @@ import { type Secrets, wipeSecrets } from './kept-secrets.ts'
 import type { SecretReference } from './reference.ts'
 import type { SecretSource } from './secret-source.ts'
 
-/** Several secrets are often changed together. */
-const GATHER_MS = 200
+/** Several secrets are often changed together; what comes later than this is another look. */
+export const GATHER_MS = 50
 const RETRY_BASE_MS = 1_000
 const RETRY_CAP_MS = 60_000
 

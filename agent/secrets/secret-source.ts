@@ -5,11 +5,13 @@
 import { UserError } from '../../host/user-error.ts'
 import { MAX_SECRETS_PER_FETCH } from '../../protocol/limits.ts'
 import type { WorkloadName } from '../../protocol/secret-policy.ts'
+import { carryByAgent } from '../carried-request.ts'
 import { type Clock, sleep } from '../clock.ts'
 import type { NodeConfig } from '../config/node-config.ts'
 import { finishRotation } from '../identity-rotation.ts'
 import { type JoinedNode, openJoinedNode } from '../joined-node.ts'
 import type { Log } from '../log.ts'
+import type { CarriedRequest } from '../session/session-requests.ts'
 import { failureOf } from './fetch-failure.ts'
 import { type Kept, KeptSecrets, type Secrets, wipeSecrets } from './kept-secrets.ts'
 import type { ReceivedSecret } from './received.ts'
@@ -131,8 +133,9 @@ export class SecretSource {
     secrets: Map<string, ReceivedSecret>,
   ): Promise<void> {
     const { workload } = this.#options
+    const carry = (request: CarriedRequest) => carryByAgent(node.directory, request)
     try {
-      const received = await node.client.fetchSecrets(batch, { workload, timeoutMs })
+      const received = await node.client.fetchSecrets(batch, { workload, timeoutMs, carry })
       for (const reference of batch) {
         const one = received.get(reference.name)
         if (one !== undefined) secrets.set(referenceText(reference), one)

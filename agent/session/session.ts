@@ -54,6 +54,7 @@ export type PushedFrame = Extract<
       | 'signal'
       | 'routes'
       | 'ack'
+      | 'answer'
       | 'rotate_identity'
       | 'rotate_wireguard'
       | 'secret_changed'

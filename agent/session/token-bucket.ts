@@ -1,19 +1,22 @@
-/** How many frames may go out: the gateway's own rule (protocol/limits.ts) with a margin, so that its refusal is never met. */
+/**
+ * How many frames of a kind may go out: a share of what the gateway's own rule (protocol/limits.ts) allows a session. The shares leave a margin,
+ * because two clocks count the same second differently and frames bunch up on the way, so that its refusal is never met.
+ */
 import { FRAME_BURST, FRAMES_PER_SECOND } from '../../protocol/limits.ts'
 import type { Clock } from '../clock.ts'
 
-/** Two clocks count the same second differently, and frames bunch up on the way. */
-const MARGIN = 0.75
-
 export class TokenBucket {
   readonly #clock: Clock
-  readonly #burst = FRAME_BURST * MARGIN
-  readonly #perMs = (FRAMES_PER_SECOND * MARGIN) / 1000
-  #tokens = this.#burst
+  readonly #burst: number
+  readonly #perMs: number
+  #tokens: number
   #countedAt: number
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, share: number) {
     this.#clock = clock
+    this.#burst = FRAME_BURST * share
+    this.#perMs = (FRAMES_PER_SECOND * share) / 1000
+    this.#tokens = this.#burst
     this.#countedAt = clock.elapsed()
   }
 

@@ -15,7 +15,7 @@ describe('signals on their way out', () => {
   test('stay under the gateway’s frame limit at every moment, and all get there', () => {
     const clock = new ManualClock()
     const sent: { readonly at: number; readonly count: number }[] = []
-    const outbox = new SignalOutbox(clock, new TokenBucket(clock), (batch) =>
+    const outbox = new SignalOutbox(clock, new TokenBucket(clock, 0.6), (batch) =>
       sent.push({ at: clock.elapsed(), count: batch.length }),
     )
     outbox.add(signals(10_000))
@@ -31,7 +31,7 @@ describe('signals on their way out', () => {
   test('of several for one peer only the newest goes out', () => {
     const clock = new ManualClock()
     const sent: { readonly sealed: string }[] = []
-    const bucket = new TokenBucket(clock)
+    const bucket = new TokenBucket(clock, 0.6)
     while (bucket.take() === 0);
     const outbox = new SignalOutbox(clock, bucket, (batch) => sent.push(...batch))
     outbox.add(signals(2, 'old'))
@@ -42,7 +42,7 @@ describe('signals on their way out', () => {
 
   test('are forgotten when the session ends', () => {
     const clock = new ManualClock()
-    const bucket = new TokenBucket(clock)
+    const bucket = new TokenBucket(clock, 0.6)
     while (bucket.take() === 0);
     const outbox = new SignalOutbox(clock, bucket, () => expect.unreachable())
     outbox.add(signals(3))

@@ -1,7 +1,9 @@
 /** Secrets on a node of a real gateway: a job that follows its owner's changes within moments, and starts while the gateway is away. */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { GatewayConnection } from '../../host/gateway-connection.ts'
+import { parseGatewayUrl } from '../../host/gateway-url.ts'
 import { startGateway } from '../support/claw.ts'
 import { Clawnode, clawnode } from '../support/clawnode.ts'
 import { memoryDirectory } from '../support/memory-directory.ts'
@@ -27,6 +29,16 @@ const kept = () => {
   return existsSync(path) ? readdirSync(path).length - 1 : 0
 }
 
+/** Requests that the gateway has had over sessions. */
+async function bySession(): Promise<number> {
+  const { url, ca, adminTokenFile } = gateway.running
+  const connection = new GatewayConnection({ url: parseGatewayUrl(url), ca: readFileSync(ca, 'utf8') })
+  const authorization = `Bearer ${readFileSync(adminTokenFile, 'utf8').trim()}`
+  const asked = { method: 'GET', path: '/metrics', headers: { authorization } }
+  const { body } = await connection.request(asked).finally(() => connection.close())
+  return Number(/^claw_gateway_requests_by_session_total (\d+)$/m.exec(Buffer.from(body).toString())?.[1])
+}
+
 async function startAgent(): Promise<Clawnode> {
   const agent = new Clawnode(['run', '--dir', node, '--no-mesh'])
   await agent.prints('session up')
@@ -40,6 +52,26 @@ test('a node joins', async () => {
   const { url, ca } = gateway.running
   const where = ['--gateway', url, '--ca', ca, '--dir', node, '--name', 'alpha', '--token-file', token]
   expect(await clawnode(['join', ...where])).toMatchObject({ code: 0 })
+})
+
+describe('a command’s request', () => {
+  test('goes over the session of the agent, and without one, or for more than a frame, over HTTP', async () => {
+    await owner(['secret', 'set', 'by/session', '--allow-tag', 'gpu'], 'small')
+    await owner(['secret', 'set', 'by/http', '--allow-tag', 'gpu'], 'x'.repeat(300_000))
+    const size = ['--', 'sh', '-c', 'printf "%s " "$P"; wc -c < "$L"']
+    const both = exec('--secret', 'P=by/session', '--file', 'L=by/http', ...size)
+    const before = await bySession()
+    expect(await clawnode(both)).toMatchObject({ code: 0, stdout: 'small 300000\n' })
+    expect(await bySession()).toBe(before)
+    const agent = await startAgent()
+    expect(await clawnode(exec('--secret', 'P=by/session', ...SHOW))).toMatchObject({ stdout: 'small' })
+    expect(await bySession()).toBe(before + 1)
+    expect(await clawnode(both)).toMatchObject({ code: 0, stdout: 'small 300000\n' })
+    expect(await bySession()).toBe(before + 2)
+    agent.child.kill('SIGTERM')
+    await agent.ended
+    expect(await clawnode(both)).toMatchObject({ code: 0, stdout: 'small 300000\n' })
+  })
 })
 
 describe('a change by the owner', () => {

@@ -4,12 +4,7 @@
  */
 import { createMiddleware } from 'hono/factory'
 import { utf8 } from '../../crypto/bytes.ts'
-import {
-  answerTranscript,
-  encodeGatewayProof,
-  type ProvenAnswer,
-  signAsGateway,
-} from '../../crypto/gateway-proof.ts'
+import { signAnswer } from '../../crypto/gateway-proof.ts'
 import { proofOf } from '../../crypto/request-proof.ts'
 import { ANSWER_SIGNATURE_HEADER } from '../../protocol/proof.ts'
 import type { GatewayContext, GatewayEnv } from '../context.ts'
@@ -26,7 +21,7 @@ export const signedAnswer = createMiddleware<GatewayEnv>(async function signedAn
 export async function signedReply(c: GatewayContext, reply: object): Promise<Response> {
   const body = utf8(JSON.stringify(reply))
   const proof = proofOf(c.req.header('authorization')) ?? ''
-  const signature = await signatureOf(c, { proof, status: 200, body })
+  const signature = await signAnswer(c.get('config').signing, { proof, status: 200, body })
   const headers = { 'content-type': 'application/json', [ANSWER_SIGNATURE_HEADER]: signature }
   const signed = new Response(body, { headers })
   c.set('signed', signed)
@@ -36,12 +31,9 @@ export async function signedReply(c: GatewayContext, reply: object): Promise<Res
 async function sign(c: GatewayContext, proof: string): Promise<void> {
   const { status, headers } = c.res
   const body = new Uint8Array(await c.res.arrayBuffer())
-  const signature = await signatureOf(c, { proof, status, body })
+  const signature = await signAnswer(c.get('config').signing, { proof, status, body })
   const signed = new Response(body, { status, headers })
   signed.headers.set(ANSWER_SIGNATURE_HEADER, signature)
   c.res = undefined
   c.res = signed
 }
-
-const signatureOf = async (c: GatewayContext, answer: ProvenAnswer): Promise<string> =>
-  encodeGatewayProof(await signAsGateway(c.get('config').signing, await answerTranscript(answer)))

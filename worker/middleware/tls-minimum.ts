@@ -1,6 +1,7 @@
 /** TLS 1.2 or newer, as Cloudflare reports it. A zone's own minimum is better, but is a setting that somebody can forget. */
 import { createMiddleware } from 'hono/factory'
-import { type GatewayEnv, RefusedError } from '../context.ts'
+import { RefusedError } from '../../protocol/refused-error.ts'
+import type { GatewayEnv } from '../context.ts'
 
 const TOO_OLD = new Set(['SSLv3', 'TLSv1', 'TLSv1.0', 'TLSv1.1'])
 

@@ -4,7 +4,8 @@
  */
 import { createMiddleware } from 'hono/factory'
 import { readConfig } from '../../durable-objects/config.ts'
-import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
+import { RefusedError } from '../../protocol/refused-error.ts'
+import type { GatewayContext, GatewayEnv } from '../context.ts'
 import { revokeLeaked } from '../leaked-credentials.ts'
 
 export const tlsOnly = createMiddleware<GatewayEnv>(async function tlsOnly(c, next) {

@@ -13,6 +13,7 @@ import {
   ApiKeyName,
   WhoamiReply,
 } from '../../protocol/api-keys.ts'
+import { RefusedError } from '../../protocol/refused-error.ts'
 import {
   type ApiKey,
   apiKeyByName,
@@ -24,7 +25,7 @@ import {
 } from '../api-keys.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
-import { type GatewayEnv, RefusedError } from '../context.ts'
+import type { GatewayEnv } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 import { nextCursor, readPage } from '../page.ts'
 

@@ -1,8 +1,9 @@
 /** The audit trail as a transparency log: its checkpoint, its tiles (C2SP tlog-tiles), and proofs for those who would rather not make them. */
 import { type Bundle, parseTilePath, TILE_WIDTH, type Tile } from '../../crypto/merkle-tiles.ts'
 import type { AuditContinuationReply, AuditProofReply } from '../../protocol/audit.ts'
+import { orRefuse, RefusedError } from '../../protocol/refused-error.ts'
 import { callAuditLog } from '../audit.ts'
-import { type GatewayContext, orRefuse, RefusedError } from '../context.ts'
+import type { GatewayContext } from '../context.ts'
 
 export async function sendCheckpoint(c: GatewayContext): Promise<Response> {
   const note = await callAuditLog(c, (log) => log.checkpoint())

@@ -12,10 +12,11 @@ import {
   auditOrigin,
 } from '../../protocol/audit.ts'
 import { decodeEntry, itemOf } from '../../protocol/audit-entry.ts'
+import { orRefuse, RefusedError } from '../../protocol/refused-error.ts'
 import { audit, auditEvent, callAuditLog } from '../audit.ts'
 import { auditReading } from '../audit-reading.ts'
 import { readJson } from '../body.ts'
-import { type GatewayContext, type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
+import type { GatewayContext, GatewayEnv } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 import { callFleet } from '../objects.ts'
 import { encodeCursor, readPage } from '../page.ts'

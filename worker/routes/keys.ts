@@ -1,8 +1,9 @@
 /** /v1/keys: the master keyring, of which nothing but numbers is ever shown, and moving what is stored to its active key. */
 import { Hono } from 'hono'
 import { callObject, REWRAP_OBJECT } from '../../durable-objects/call-object.ts'
+import { orRefuse } from '../../protocol/refused-error.ts'
 import { audit } from '../audit.ts'
-import { type GatewayEnv, orRefuse } from '../context.ts'
+import type { GatewayEnv } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 
 export const keyRoutes = new Hono<GatewayEnv>()

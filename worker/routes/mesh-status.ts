@@ -11,9 +11,10 @@ import {
   MeshReportBody,
   type MeshStatusItem,
 } from '../../protocol/mesh-http.ts'
+import { RefusedError } from '../../protocol/refused-error.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
-import { type GatewayContext, type GatewayEnv, RefusedError } from '../context.ts'
+import type { GatewayContext, GatewayEnv } from '../context.ts'
 import { requireRole } from '../middleware/require-role.ts'
 import { callFleet, callShardOf, presenceOf } from '../objects.ts'
 import { nextCursor, readPage } from '../page.ts'

@@ -3,7 +3,8 @@
  * every hour, so that asking must cost no row.
  */
 import { Hono } from 'hono'
-import { type GatewayEnv, RefusedError } from '../context.ts'
+import { RefusedError } from '../../protocol/refused-error.ts'
+import type { GatewayEnv } from '../context.ts'
 import { requireReadingNode } from '../middleware/require-node.ts'
 import { askedTile, sendCheckpoint, sendConsistency, sendContinuation, sendTile } from './audit-tree.ts'
 

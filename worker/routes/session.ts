@@ -2,7 +2,8 @@
 import { Hono } from 'hono'
 import { bodyHash } from '../../crypto/identity.ts'
 import { claimedNode, proofOf } from '../../crypto/request-proof.ts'
-import { type GatewayEnv, orRefuse, RefusedError } from '../context.ts'
+import { orRefuse, RefusedError } from '../../protocol/refused-error.ts'
+import type { GatewayEnv } from '../context.ts'
 import { callShardOf } from '../objects.ts'
 import { limitRefusals } from '../rate-limit.ts'
 

@@ -2,9 +2,10 @@
 import { Hono } from 'hono'
 import { TokenCreateBody, TokenCreateReply, TokenList } from '../../protocol/http.ts'
 import { TokenId } from '../../protocol/ids.ts'
+import { RefusedError } from '../../protocol/refused-error.ts'
 import { audit } from '../audit.ts'
 import { readJson } from '../body.ts'
-import { type GatewayEnv, RefusedError } from '../context.ts'
+import type { GatewayEnv } from '../context.ts'
 import { listTokens, makeToken, revokeToken, storeToken } from '../join-tokens.ts'
 import { requireRole } from '../middleware/require-role.ts'
 

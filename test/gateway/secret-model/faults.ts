@@ -1,5 +1,6 @@
 /** The stores as a worker that may be lost sees them: each write can fail before it takes effect, after, or take effect when all is over. */
 import type { Keyring } from '../../../crypto/keyring.ts'
+import { findSecrets } from '../../../secrets/rows.ts'
 import type { SecretStores, Trail } from '../../../secrets/stores.ts'
 import type { Lane } from './lanes.ts'
 
@@ -114,6 +115,7 @@ export function faultyStores(stores: Stores, worker: Worker): SecretStores {
           return results
         }),
     } as unknown as D1Database,
+    lookUp: (wanted) => read(() => findSecrets(db, wanted)),
     trail: {
       append: (events) => write('append', () => trail.append(events)),
       begin: (event) => write('begin', () => trail.begin(event)),

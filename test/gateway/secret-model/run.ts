@@ -2,6 +2,7 @@
 import type { Keyring } from '../../../crypto/keyring.ts'
 import { settleLost } from '../../../secrets/change.ts'
 import { KnownSecrets } from '../../../secrets/known.ts'
+import { findSecrets } from '../../../secrets/rows.ts'
 import { checkTrail } from './check-trail.ts'
 import { checkWork } from './check-work.ts'
 import { CONNECTION_LOST, cacheInMemory, Faults, faultyStores, type Stores } from './faults.ts'
@@ -198,7 +199,9 @@ export class Run {
 
   async #sweep(): Promise<void> {
     const [{ keyring }] = this.#isolates
-    await settleLost({ ...this.#stores, keyring, later: () => undefined })
+    const { db } = this.#world
+    const stores = { ...this.#stores, keyring, later: () => undefined }
+    await settleLost({ ...stores, lookUp: (wanted) => findSecrets(db, wanted) })
   }
 
   async #checkStored(): Promise<void> {
