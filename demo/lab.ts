@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline'
 import { buffer, text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { NodeList } from '../protocol/http.ts'
+import { addRouter } from '../test/support/nat-lab.ts'
 import { type Host, Lan, processesIn, uniqueInterface } from '../test/support/netns.ts'
 
 const CLAW = fileURLToPath(new URL('../bin/claw.js', import.meta.url))
@@ -114,7 +115,7 @@ export class Lab {
   addMachine(name: string, { nat = false } = {}): Machine {
     const machine = new Machine(
       name,
-      nat ? this.#lan.addHostBehindNat() : this.#lan.addHost(),
+      nat ? addRouter(this.#lan, 'symmetric').addHost() : this.#lan.addHost(),
       join(this.directory, name),
       this.#logFile(name),
       this,

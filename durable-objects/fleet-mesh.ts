@@ -9,7 +9,7 @@ import type { NodeRow } from './fleet-schema.ts'
 import { MeshClasses } from './mesh-classes.ts'
 import { MeshFanout, type PublishToShard } from './mesh-fanout.ts'
 import { isMember, peerOf, policyNodeOf } from './mesh-frames.ts'
-import { MeshLog, type MeshUpdate } from './mesh-log.ts'
+import { type MapLag, MeshLog, type MeshUpdate } from './mesh-log.ts'
 import { MeshPolicies } from './mesh-policies.ts'
 import { MeshView } from './mesh-view.ts'
 import type { Sql } from './sql.ts'
@@ -17,10 +17,20 @@ import type { Sql } from './sql.ts'
 /** Moves that were left over by an object that is gone, taken up at one sweep. */
 const MOVES_AT_ONCE = 1000
 
+interface MeshPlace {
+  readonly audience: number
+  readonly seq: number
+}
+
 /** The newest place of each class: whoever is behind it has missed something. */
 export interface MeshPlacesNow {
   readonly epoch: string
-  readonly places: readonly { readonly audience: number; readonly seq: number }[]
+  readonly places: readonly MeshPlace[]
+}
+
+export interface MeshLag {
+  readonly head: MeshPosition
+  readonly lags: readonly MapLag[]
 }
 
 export interface MeshChange {
@@ -76,20 +86,26 @@ export class FleetMesh {
     return seen && [...seen]
   }
 
-  /** Whether both are in the map, and the policy lets one of them speak to the other. */
-  see(one: NodeId, other: NodeId): boolean {
+  /** Whether the two may hear of each other and exchange packets. */
+  mayTalk(one: NodeId, other: NodeId): boolean {
+    if (one === other) return false
     const [a, b] = [this.#row(one), this.#row(other)].map((row) => row && classIn(row))
     return typeof a === 'number' && typeof b === 'number' && this.view.now.sees(a, b)
   }
 
+  /** Those of the peers that the node may talk to, in their order. */
+  relayable(node: NodeId, peers: readonly NodeId[]): NodeId[] {
+    return peers.filter((peer) => this.mayTalk(node, peer))
+  }
+
   /** @param work changes the node's row; all of it is one transaction. To be followed by `publish`. */
-  change(id: NodeId, work: () => void): MeshChange {
+  change<T>(id: NodeId, work: () => T): MeshChange & { readonly done: T } {
     return this.#sql.transaction(() => {
       const before = this.#row(id)
-      work()
+      const done = work()
       this.#classify(id)
       const after = this.#row(id)
-      if (after === undefined) return { heard: false, moved: false }
+      if (after === undefined) return { heard: false, moved: false, done }
       const [was, now] = [before && classIn(before), classIn(after)]
       const isHeard =
         (was ?? null) !== now ||
@@ -97,7 +113,7 @@ export class FleetMesh {
       if (isHeard) this.log.append(id, was ?? null, now)
       const isMoved = was !== null && was !== undefined && now !== null && was !== now
       if (isMoved) this.move(id, was, now)
-      return { heard: isHeard, moved: isMoved }
+      return { heard: isHeard, moved: isMoved, done }
     })
   }
 
@@ -110,6 +126,14 @@ export class FleetMesh {
   move(node: NodeId, was: number, now: number): void {
     this.#sql.run('INSERT INTO mesh_moves (node_id) VALUES (?) ON CONFLICT DO NOTHING', node)
     this.#fanout.moved(this.#shardOf(node), { node, was, now })
+  }
+
+  /** Where the log is, and how far each of these places is behind what concerns its class. */
+  lag(places: readonly MeshPlace[]): MeshLag {
+    return {
+      head: { epoch: this.log.epoch, seq: this.log.head },
+      lags: places.map(({ audience, seq }) => this.log.lag(audience, seq)),
+    }
   }
 
   async sweep(): Promise<MeshPlacesNow> {

@@ -12,7 +12,7 @@ import {
 import { type Refusal, refusal } from '../protocol/errors.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
-import type { NodeRecord } from './fleet.ts'
+import type { NodeRecord } from './node-record.ts'
 import type { ReplayCache } from './replay-cache.ts'
 
 /** A change of a node is told to its shard at once; this is for the case that the telling failed. */

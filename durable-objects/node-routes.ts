@@ -6,6 +6,7 @@ import { MAX_NODE_ROUTES } from '../protocol/limits.ts'
 import { canonicalNetwork, isPrivateNetwork, networksOverlap } from '../protocol/networks.ts'
 import type { NodeRoutes, RouteChange } from '../protocol/node-routes.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
+import type { FleetParts } from './fleet-parts.ts'
 import type { NodeRow } from './fleet-schema.ts'
 import type { Sql } from './sql.ts'
 
@@ -21,17 +22,69 @@ export function routesOf({ offers, approved_routes }: RoutesRow): Cidr[] {
   return parse(approved_routes).filter((network) => offered.includes(network))
 }
 
-export const nodeRoutes = ({ offers, approved_routes }: RoutesRow): NodeRoutes => ({
+export class RoutesOfNodes {
+  readonly #fleet: FleetParts
+
+  constructor(fleet: FleetParts) {
+    this.#fleet = fleet
+  }
+
+  of(id: NodeId): NodeRoutes | undefined {
+    const row = this.#fleet.nodes.row(id)
+    return row && nodeRoutes(row)
+  }
+
+  /** Networks behind the node that are both offered and approved. */
+  routedTo(id: NodeId): Cidr[] {
+    const row = this.#fleet.nodes.row(id)
+    return row === undefined ? [] : routesOf(row)
+  }
+
+  async change(id: NodeId, change: RouteChange): Promise<Result<NodeRoutes, Refusal>> {
+    const { id: fleet, env, sql, nodes } = this.#fleet
+    const row = nodes.memberRow(id)
+    if (row === undefined) return err(refusal('E_NODE_NOT_FOUND'))
+    const approved = changeRoutes(sql, row, change, { id: fleet, ipv4Range: env.FLEET_CIDR })
+    if (!approved.ok) return approved
+    return ok(nodeRoutes(await this.#set(row, { approved_routes: JSON.stringify(approved.value) })))
+  }
+
+  /** What the node says when a session begins. */
+  async offer(row: NodeRow, networks: readonly Cidr[]): Promise<void> {
+    const offers = offersText(networks)
+    if (row.offers !== offers) await this.#set(row, { offers })
+  }
+
+  /** Peers hear of it if what is routed is another now, and so does the node. */
+  async #set(row: NodeRow, change: Partial<RoutesRow>): Promise<NodeRow> {
+    const { sql, mesh, shards } = this.#fleet
+    const after = { ...row, ...change }
+    const heard = mesh.change(row.id, () =>
+      sql.run(
+        'UPDATE nodes SET offers = ?, approved_routes = ? WHERE id = ?',
+        after.offers,
+        after.approved_routes,
+        row.id,
+      ),
+    )
+    void mesh.publish(heard)
+    if (change.approved_routes !== undefined)
+      await shards.call(row.id, (shard) => shard.tellRoutes(row.id, routesOf(after)))
+    return after
+  }
+}
+
+const nodeRoutes = ({ offers, approved_routes }: RoutesRow): NodeRoutes => ({
   offered: parse(offers),
   approved: parse(approved_routes),
 })
 
 /** The row's text for what a node says it offers. */
-export const offersText = (offers: readonly Cidr[]): string =>
+const offersText = (offers: readonly Cidr[]): string =>
   JSON.stringify([...new Set(offers.map(canonicalNetwork))].sort())
 
 /** @returns what would be approved then. Changes nothing. */
-export function changeRoutes(
+function changeRoutes(
   sql: Sql,
   node: RoutesRow & { readonly id: NodeId },
   change: RouteChange,

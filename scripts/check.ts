@@ -1,6 +1,8 @@
-/** `npm run check`: types, lint and format, unused code, one-way imports, and that the Worker bundles within its budget. */
+/** `npm run check`: types, lint and format, unused code, one-way imports, mutations that fit, and that the Worker bundles within its budget. */
 import { checkBundle } from './bundle.ts'
 import { importViolations } from './imports.ts'
+import { misfits } from './mutations-fit.ts'
+import { MUTATIONS } from './mutations-list.ts'
 import { run } from './run.ts'
 
 const steps: readonly (readonly [string, () => number])[] = [
@@ -9,7 +11,8 @@ const steps: readonly (readonly [string, () => number])[] = [
   ['types: host', () => run('tsc', ['-p', 'tsconfig.node.json'])],
   ['lint and format', () => run('biome', ['check', '--error-on-warnings', '.'])],
   ['unused code', () => run('knip', [])],
-  ['one-way imports', checkImports],
+  ['one-way imports', () => report(importViolations())],
+  ['mutations fit', () => report(misfits(MUTATIONS))],
   ['bundle', checkBundle],
 ]
 
@@ -21,8 +24,7 @@ for (const [name, step] of steps) {
 }
 process.exitCode = failed === 0 ? 0 : 1
 
-function checkImports(): number {
-  const violations = importViolations()
-  for (const violation of violations) process.stderr.write(`${violation}\n`)
-  return violations.length
+function report(problems: readonly string[]): number {
+  for (const problem of problems) process.stderr.write(`${problem}\n`)
+  return problems.length
 }

@@ -252,9 +252,9 @@ const WORDS: readonly Mutation[] = [
   mutate(
     'a refusal of a body repeats it',
     [
-      'worker/body.ts',
-      "throw new RefusedError('E_BODY_INVALID', 'the body is not JSON')",
-      "throw new RefusedError('E_BODY_INVALID', fromUtf8(bytes))",
+      'protocol/request-body.ts',
+      "err(refusal('E_BODY_INVALID', 'the body is not JSON'))",
+      "err(refusal('E_BODY_INVALID', new TextDecoder().decode(body as Uint8Array)))",
     ],
     ['host', 'findings/outside.test.ts', 'M3.6'],
   ),
@@ -792,8 +792,8 @@ const ROLES: readonly Mutation[] = [
   mutate(
     'a shard keeps tags that were taken away',
     [
-      'durable-objects/fleet.ts',
-      'await this.#callShardOf(id, (shard) => shard.forget(id))\n    return ok(tags)',
+      'durable-objects/node-attributes.ts',
+      'await shards.call(id, (shard) => shard.forget(id))\n    return ok(tags)',
       'return ok(tags)',
     ],
     [...TAGS, 'a secret for a tag'],

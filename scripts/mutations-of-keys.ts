@@ -20,7 +20,7 @@ const MAP_LEASE = 'agent/mesh/map-lease.ts'
 export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   of(
     "another's announced WireGuard key can be announced, too",
-    [KEYS, "OR (wg_next = ? AND id != ?)',\n        key,\n        key,\n        id,", "',\n        key,"],
+    [KEYS, 'OR (wg_next = ? AND id != ?)', 'OR (wg_next = ? AND id != ? AND 1 = 0)'],
     GATEWAY,
     'gateway',
   ),
@@ -33,7 +33,7 @@ export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   of(
     'a node joins with the announced key of another',
     [
-      'durable-objects/fleet.ts',
+      'durable-objects/node-enrolment.ts',
       'WHERE wg_key = ? OR wg_next = ? OR',
       'WHERE wg_key = ? OR (wg_next = ? AND 1 = 0) OR',
     ],
@@ -142,7 +142,7 @@ export const KEYS_OF_THE_MESH: readonly Mutation[] = [
   ),
   of(
     'a map is used without a lease',
-    ['agent/mesh/engine.ts', "lease.state === 'lasts' ? this.#map.peers", 'true ? this.#map.peers'],
+    ['agent/mesh/held-map.ts', "lease.state === 'lasts' ? this.#map.peers", 'true ? this.#map.peers'],
     'mesh/map-lease.netns.test.ts',
   ),
 ]

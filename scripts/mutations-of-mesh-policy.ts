@@ -24,7 +24,7 @@ export const MESH_POLICY: readonly Mutation[] = [
     '* reaches networks behind nodes',
     [
       'protocol/mesh-policy-explain.ts',
-      'return network !== undefined && contains(network, to.network)',
+      'return network !== undefined && isWithin(to.network, network)',
       'return true',
     ],
     RULES,

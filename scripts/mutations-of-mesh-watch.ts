@@ -19,8 +19,8 @@ export const WATCHED_MESH: readonly Mutation[] = [
     'a map is acknowledged when it is heard',
     [
       'agent/mesh/engine.ts',
-      '    this.#accept()\n    this.#save.soon()',
-      '    this.#accept()\n    const heard = this.#ackOf()\n    if (heard) this.#acks.applied(heard)\n    this.#save.soon()',
+      '    this.#accept()\n    this.#map.saveSoon()',
+      '    this.#accept()\n    if (this.#map.ack) this.#acks.applied(this.#map.ack)\n    this.#map.saveSoon()',
     ],
     ACKS,
   ),
@@ -153,7 +153,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
   of(
     'a device reads secrets by its tags',
     [
-      'durable-objects/fleet.ts',
+      'durable-objects/node-registry.ts',
       'removed_at IS NULL AND quarantine IS NULL AND external = 0 ORDER BY name',
       'removed_at IS NULL AND quarantine IS NULL ORDER BY name',
     ],
@@ -162,7 +162,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
   of(
     'a device is in the list of nodes',
     [
-      'durable-objects/fleet.ts',
+      'durable-objects/node-registry.ts',
       'removed_at IS NULL AND external = 0 AND name > ?',
       'removed_at IS NULL AND name > ?',
     ],
@@ -179,7 +179,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
   ),
   of(
     'a node takes the name of a device',
-    ['durable-objects/fleet.ts', ' && this.#externalPeers.byName(name) === undefined', ''],
+    ['durable-objects/node-enrolment.ts', ' && this.#externalPeers.byName(name) === undefined', ''],
     WATCH,
   ),
   of(

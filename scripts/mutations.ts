@@ -1,6 +1,6 @@
 /**
  * `npm run mutations`: takes one guard away at a time, in a copy of the tree, and runs the test that must notice. A mutation that survives is
- * a test that is missing. `-- WORD` runs those whose names hold the word.
+ * a test that is missing. `-- WORD` runs those whose names hold the word; `-- --check` only says which no longer fit the sources.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import {
@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { misfits } from './mutations-fit.ts'
 import { MUTATIONS, type Mutation } from './mutations-list.ts'
 import { ROOT } from './run.ts'
 
@@ -25,13 +26,20 @@ const TEST_TIMEOUT_MS = 300_000
 
 type Outcome = 'caught' | 'SURVIVED' | 'BROKEN'
 
-const wanted = process.argv.slice(2)
+const CHECK = '--check'
+const isCheck = process.argv.includes(CHECK)
+const wanted = process.argv.slice(2).filter((word) => word !== CHECK)
 const mutations = MUTATIONS.filter(({ name }) => wanted.every((word) => name.includes(word)))
 const folder = mkdtempSync(join(tmpdir(), 'claw-mutations-'))
+
 async function main(): Promise<number> {
-  const unmatched = mutations.filter((mutation) => occurrences(ROOT, mutation) !== 1)
-  for (const { name, file } of unmatched) process.stdout.write(`no longer fits: ${name} (${file})\n`)
-  if (unmatched.length > 0) return 1
+  const problems = misfits(mutations)
+  for (const problem of problems) process.stdout.write(`${problem}\n`)
+  if (problems.length > 0) return 1
+  if (isCheck) {
+    process.stdout.write(`${mutations.length} mutations fit\n`)
+    return 0
+  }
 
   const copies = Array.from({ length: COPIES }, (_, index) => copyTree(join(folder, String(index))))
   const [copy = ''] = copies
@@ -147,9 +155,6 @@ function copyTree(target: string): string {
   symlinkSync(join(ROOT, 'node_modules'), join(target, 'node_modules'))
   return target
 }
-
-const occurrences = (root: string, { file, search }: Mutation): number =>
-  existsSync(join(root, file)) ? readFileSync(join(root, file), 'utf8').split(search).length - 1 : 0
 
 try {
   process.exitCode = await main()

@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import type { ProofId } from '../crypto/request-proof.ts'
 import type { Config } from '../durable-objects/config.ts'
 import type { Env } from '../durable-objects/env.ts'
-import type { NodeRecord } from '../durable-objects/fleet.ts'
+import type { NodeRecord } from '../durable-objects/node-record.ts'
 import type { Role } from '../protocol/roles.ts'
 
 export interface GatewayEnv {

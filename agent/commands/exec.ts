@@ -4,13 +4,12 @@ import { defineCommand } from '../../host/command-line.ts'
 import { parseDuration } from '../../host/duration.ts'
 import { usageError } from '../../host/options.ts'
 import { EXIT, printError, UserError } from '../../host/user-error.ts'
-import type { WorkloadName } from '../../protocol/secret-policy.ts'
 import { type Command, type Ending, endAs } from '../child-process.ts'
 import { systemClock } from '../clock.ts'
 import { type ConfigFlags, loadNodeConfig } from '../config/node-config.ts'
 import { stderrLog } from '../log.ts'
-import { type Assignment, parseAssignments } from '../secrets/assignments.ts'
-import { type OnChange, runJob } from '../secrets/job.ts'
+import { parseAssignments } from '../secrets/assignments.ts'
+import { type JobOptions, type OnChange, runJob } from '../secrets/job.ts'
 import { cacheOptions, configFlags, configOptions } from './configuration.ts'
 import { parseWait, parseWorkload, waitOption, workloadOption } from './secret-options.ts'
 
@@ -98,16 +97,13 @@ started), 126 a command that cannot be executed, 127 one that is not found.`,
   },
 })
 
-interface Wanted {
+/** As the options of the command line say it. */
+interface Wanted
+  extends Pick<
+    JobOptions,
+    'assignments' | 'maxReads' | 'onChange' | 'graceMs' | 'waitMs' | 'workload' | 'mask'
+  > {
   readonly flags: ConfigFlags
-  readonly assignments: readonly Assignment[]
-  readonly maxReads: number
-  /** Undefined if nothing was said. */
-  readonly onChange: OnChange | undefined
-  readonly graceMs: number
-  readonly waitMs: number
-  readonly workload: WorkloadName | undefined
-  readonly mask: boolean
 }
 
 async function run(command: Command, { flags, ...wanted }: Wanted): Promise<Ending> {

@@ -1,5 +1,6 @@
 /** How many questions one address may ask: a peer that floods costs the kernel a packet each, and this process not much more. */
 import type { Clock } from '../clock.ts'
+import { TokenBuckets } from '../token-buckets.ts'
 
 const PER_SECOND = 100
 /** A browser that opens a page of many hosts, several times over. */
@@ -7,26 +8,15 @@ const BURST = 400
 /** Addresses that are remembered. With more than that all begin anew: it is the flooders who are most of them. */
 const MAX_SOURCES = 1_024
 
-interface Bucket {
-  readonly tokens: number
-  readonly countedAt: number
-}
-
 export class SourceLimit {
-  readonly #clock: Pick<Clock, 'elapsed'>
-  readonly #buckets = new Map<string, Bucket>()
+  readonly #buckets: TokenBuckets<string>
 
   constructor(clock: Pick<Clock, 'elapsed'>) {
-    this.#clock = clock
+    this.#buckets = new TokenBuckets(clock, { perSecond: PER_SECOND, burst: BURST })
   }
 
   admit(address: string): boolean {
-    const now = this.#clock.elapsed()
-    const { tokens, countedAt } = this.#buckets.get(address) ?? { tokens: BURST, countedAt: now }
-    const available = Math.min(BURST, tokens + ((now - countedAt) * PER_SECOND) / 1000)
-    const admitted = available >= 1
     if (!this.#buckets.has(address) && this.#buckets.size >= MAX_SOURCES) this.#buckets.clear()
-    this.#buckets.set(address, { tokens: admitted ? available - 1 : available, countedAt: now })
-    return admitted
+    return this.#buckets.take(address)
   }
 }

@@ -26,7 +26,7 @@ const Stored = z.strictObject({
 
 export interface MeshCache {
   readonly map: MeshMap
-  readonly known: Map<NodeId, Known>
+  readonly known: ReadonlyMap<NodeId, Known>
   readonly approved: readonly Cidr[]
 }
 

@@ -52,19 +52,11 @@ export interface FoundPeer {
   readonly found: ActualPeer | undefined
 }
 
-/** The interface is looked at every ten seconds at least, and a handshake takes less than two. */
-const NEW_KEY_GRACE_MS = 12_000
-
 export class DevicePeers {
   readonly #options: Options
   readonly #refused: RefusedPeers
   readonly #traffic: PeerTraffic
   #endpoints: readonly string[] = []
-  /** Of each peer, as last seen. */
-  readonly #handshakes = new Map<
-    NodeId,
-    { readonly publicKey: WireGuardKey; readonly lastHandshake: number; readonly seenAt: number }
-  >()
 
   constructor(options: Options) {
     this.#options = options
@@ -85,16 +77,14 @@ export class DevicePeers {
     const holders = holdersOf(actual.values())
     const { peers: current, listening } = succession.settle(peers, actual)
     const plans = current.map((peer) => {
-      const found = this.#withOldHandshake(
+      const found = succession.withOldHandshake(
         peer.id,
         holders.get(`${peerIpv6(fleet, peer)}/128`) ?? actual.get(peer.wg),
       )
       const learned = found !== undefined && paths.remember(peer.id, found)
       return { peer, found, learned, ...this.#plan(peer, found, peers.length) }
     })
-    const ids = new Set(peers.map(({ id }) => id))
-    this.#traffic.forgetAllBut(ids)
-    for (const id of this.#handshakes.keys()) if (!ids.has(id)) this.#handshakes.delete(id)
+    this.#traffic.forgetAllBut(new Set(peers.map(({ id }) => id)))
     const desired = plans.map(({ peer, endpoint, reset, keepalive }) => ({
       publicKey: peer.wg,
       allowedIps: [`${peer.ip4}/32`, `${peerIpv6(fleet, peer)}/128`, ...networks.networksBehind(peer.id)],
@@ -124,25 +114,6 @@ export class DevicePeers {
         return endpoint === undefined ? [] : [{ id, ip4, endpoint }]
       }),
     }
-  }
-
-  /**
-   * A key that has just come into force has no handshake yet, and its path is no worse for it: another endpoint now would cost the handshake
-   * that is on its way, and WireGuard begins the next one 5 s later.
-   */
-  #withOldHandshake(id: NodeId, found: ActualPeer | undefined): ActualPeer | undefined {
-    if (found === undefined) return undefined
-    const now = this.#options.clock.elapsed()
-    const before = this.#handshakes.get(id)
-    const isNewKey = before !== undefined && before.publicKey !== found.publicKey
-    if (isNewKey && found.lastHandshake === 0 && now - before.seenAt < NEW_KEY_GRACE_MS)
-      return { ...found, lastHandshake: before.lastHandshake }
-    this.#handshakes.set(id, {
-      publicKey: found.publicKey,
-      lastHandshake: found.lastHandshake,
-      seenAt: now,
-    })
-    return found
   }
 
   #plan(peer: MeshPeer, found: ActualPeer | undefined, among: number): PathPlan {

@@ -19,6 +19,8 @@ import type { WireGuardDevice } from './wg.ts'
 
 /** Longer than a node needs to hear from all its peers (key-handover.ts); after that it has given up, and must be listened to. */
 const HOLD_MS = 10_000
+/** The interface is looked at every ten seconds at least, and a handshake takes less than two. */
+const NEW_KEY_GRACE_MS = 12_000
 
 type Actual = ReadonlyMap<string, ActualPeer>
 
@@ -40,10 +42,18 @@ interface Held {
   readonly move: (() => Promise<void>) | undefined
 }
 
+interface Seen {
+  readonly publicKey: WireGuardKey
+  readonly lastHandshake: number
+  readonly at: number
+}
+
 export class KeySuccession {
   readonly #clock: Pick<Clock, 'elapsed'>
   readonly #held = new Map<NodeId, Held>()
   readonly #moved = new Map<NodeId, WireGuardKey>()
+  /** Of each peer on the interface, at the last look. */
+  readonly #seen = new Map<NodeId, Seen>()
 
   constructor(clock: Pick<Clock, 'elapsed'>) {
     this.#clock = clock
@@ -97,7 +107,10 @@ export class KeySuccession {
     return isUsed || this.#moved.get(id) === next ? { ...peer, wg: next } : peer
   }
 
+  /** @param peers all that are to be on the interface. */
   settle(peers: readonly MeshPeer[], actual: Actual): Settled {
+    const ids = new Set(peers.map(({ id }) => id))
+    for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id)
     const current = peers.map((peer) => this.current(peer, actual))
     const now = this.#clock.elapsed()
     const listening = current.flatMap(({ id, wg, next }) =>
@@ -106,6 +119,22 @@ export class KeySuccession {
         : [{ publicKey: next, current: wg, allowedIps: [], keepalive: 0 }],
     )
     return { peers: current, listening }
+  }
+
+  /**
+   * A key that has just come into force has no handshake yet, and its path is no worse for it: another endpoint now would cost the handshake
+   * that is on its way, and WireGuard begins the next one 5 s later.
+   */
+  withOldHandshake(id: NodeId, found: ActualPeer | undefined): ActualPeer | undefined {
+    if (found === undefined) return undefined
+    const { publicKey, lastHandshake } = found
+    const now = this.#clock.elapsed()
+    const before = this.#seen.get(id)
+    const isNewKey = before !== undefined && before.publicKey !== publicKey
+    if (isNewKey && lastHandshake === 0 && now - before.at < NEW_KEY_GRACE_MS)
+      return { ...found, lastHandshake: before.lastHandshake }
+    this.#seen.set(id, { publicKey, lastHandshake, at: now })
+    return found
   }
 }
 

@@ -21,7 +21,7 @@ export type OnChange =
   | { readonly kind: 'signal'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'ignore' }
 
-interface Options {
+export interface JobOptions {
   readonly command: Command
   readonly config: NodeConfig
   readonly assignments: readonly Assignment[]
@@ -40,7 +40,7 @@ interface Options {
 }
 
 /** @throws UserError if the command cannot have its secrets, and then it was not started. */
-export async function runJob(options: Options): Promise<Ending> {
+export async function runJob(options: JobOptions): Promise<Ending> {
   const job = new Job(options)
   try {
     return await job.run()
@@ -50,7 +50,7 @@ export async function runJob(options: Options): Promise<Ending> {
 }
 
 class Job {
-  readonly #options: Options
+  readonly #options: JobOptions
   readonly #source: SecretSource
   readonly #given: CommandSecrets
   readonly #output: MaskedOutput | undefined
@@ -58,7 +58,7 @@ class Job {
   readonly #watch: ChangeWatch
   readonly #command: SupervisedCommand
 
-  constructor(options: Options) {
+  constructor(options: JobOptions) {
     this.#options = options
     const { config, assignments, clock, mask } = options
     this.#source = new SecretSource(options)

@@ -1,26 +1,17 @@
 /** `claw api-key` and `claw whoami` against a gateway that really runs. */
-import { globSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { globSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { beforeAll, expect, test } from 'vitest'
-import { claw, type Finished, openGateway, type RunningGateway } from '../support/claw.ts'
+import { expect, test } from 'vitest'
+import { claw, type Finished } from '../support/claw.ts'
+import { ownGateway } from '../support/own-gateway.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
-let home: string
-let gateway: RunningGateway
+const gateway = ownGateway()
 
-beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), 'claw-'))
-  gateway = await openGateway(join(home, '.claw'))
-  return async () => {
-    await gateway.dispose()
-    rmSync(home, { recursive: true })
-  }
-})
-
-const run = (args: readonly string[], tokenFile = gateway.adminTokenFile): Promise<Finished> =>
-  claw(args, { env: { ...gateway.env, CLAW_TOKEN_FILE: tokenFile } })
+const run = (args: readonly string[], tokenFile = gateway.running.adminTokenFile): Promise<Finished> =>
+  claw(args, { env: { ...gateway.running.env, CLAW_TOKEN_FILE: tokenFile } })
 
 /** A file with the token of a new key. */
 async function keyFile(name: string, role: string, ...flags: readonly string[]): Promise<string> {
@@ -47,7 +38,7 @@ test('create writes a file that only its owner can read, and never over another'
   expect(statSync(file).mode & 0o777).toBe(0o600)
   const again = await run(['api-key', 'create', 'second', '--role', 'admin', '--file', file])
   expect(again).toMatchObject({ code: 6, stdout: '', stderr: expect.stringContaining('E_FILE_EXISTS') })
-  const nowhere = join(home, 'no', 'such', 'directory')
+  const nowhere = join(gateway.home, 'no', 'such', 'directory')
   expect((await run(['api-key', 'create', 'third', '--role', 'admin', '--file', nowhere])).code).not.toBe(0)
   const { items } = JSON.parse((await run(['api-keys', '-o', 'json'])).stdout)
   const statuses = items.map(({ name, status }: { name: string; status: string }) => [name, status])
@@ -60,7 +51,7 @@ test('create writes a file that only its owner can read, and never over another'
 test('a key does what its role may, by flag as by environment, and no more', async () => {
   const viewer = await keyFile('watcher', 'viewer')
   expect((await run(['node', 'ls'], viewer)).code).toBe(0)
-  const { url, ca } = gateway
+  const { url, ca } = gateway.running
   const flags = ['--gateway', url, '--ca', ca, '--token-file', viewer]
   expect((await claw(['token', 'ls', ...flags], { cwd: tmpdir() })).code).toBe(0)
   for (const [args, role] of [
@@ -107,7 +98,7 @@ test.each([
   [['create', 'x', '--role', 'viewer', '--ttl', 'soon'], 'is not a span of time'],
 ])('api-key %j is refused before anything is asked', async (args, message) => {
   const asked = await claw(['api-key', ...args], {
-    env: { ...gateway.env, CLAW_GATEWAY: 'https://127.0.0.1:1' },
+    env: { ...gateway.running.env, CLAW_GATEWAY: 'https://127.0.0.1:1' },
   })
   expect(asked).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(message) })
 })
@@ -122,7 +113,7 @@ test('the token is in no file of the gateway, and in no message', async () => {
   expect(asked.stderr).not.toContain(token)
   const listed = await run(['api-keys', '-o', 'json'])
   expect(listed.stdout).not.toContain(token)
-  const files = globSync('**/*', { cwd: join(home, '.claw'), withFileTypes: true }).filter((entry) =>
+  const files = globSync('**/*', { cwd: join(gateway.home, '.claw'), withFileTypes: true }).filter((entry) =>
     entry.isFile(),
   )
   expect(files.length).toBeGreaterThan(5)

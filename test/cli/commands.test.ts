@@ -1,36 +1,20 @@
 /** `claw` against a gateway that really runs. */
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
-import { claw, type Finished, openGateway, type RunningGateway } from '../support/claw.ts'
+import { describe, expect, test } from 'vitest'
+import { claw } from '../support/claw.ts'
+import { ownGateway } from '../support/own-gateway.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
-let home: string
-let gateway: RunningGateway
+const gateway = ownGateway()
 
-beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), 'claw-'))
-  gateway = await openGateway(join(home, '.claw'))
-  return async () => {
-    await gateway.dispose()
-    rmSync(home, { recursive: true })
-  }
-})
-
-const run = (args: readonly string[], input?: string | Uint8Array): Promise<Finished> =>
-  claw(args, { env: gateway.env, ...(input !== undefined && { input }) })
-
-async function json(args: readonly string[]): Promise<unknown> {
-  const { code, stdout, stderr } = await run([...args, '-o', 'json'])
-  if (code !== 0) throw new Error(stderr)
-  return JSON.parse(stdout)
-}
+const { run, json } = gateway
 
 describe('where the gateway is', () => {
   test('is known in the directory of a `claw up`, and by flags anywhere', async () => {
-    expect((await claw(['node', 'ls'], { cwd: home })).code).toBe(0)
-    const { url, ca, adminTokenFile } = gateway
+    expect((await claw(['node', 'ls'], { cwd: gateway.home })).code).toBe(0)
+    const { url, ca, adminTokenFile } = gateway.running
     const flags = ['--gateway', url, '--ca', ca, '--token-file', adminTokenFile]
     expect((await claw(['node', 'ls', ...flags], { cwd: tmpdir() })).code).toBe(0)
   })
@@ -42,13 +26,20 @@ describe('where the gateway is', () => {
 
   test('is nowhere without TLS, whatever else is right', async () => {
     for (const scheme of ['ws', 'http']) {
-      const asked = await run(['node', 'ls', '--gateway', gateway.url.replace('https', scheme)])
+      const asked = await run(['node', 'ls', '--gateway', gateway.running.url.replace('https', scheme)])
       expect(asked).toMatchObject({ code: 78, stderr: expect.stringContaining('E_INSECURE_TRANSPORT') })
     }
   })
 
   test('is judged by the given CA only', async () => {
-    const asked = await claw(['node', 'ls', '--gateway', gateway.url, '--token-file', gateway.adminTokenFile])
+    const asked = await claw([
+      'node',
+      'ls',
+      '--gateway',
+      gateway.running.url,
+      '--token-file',
+      gateway.running.adminTokenFile,
+    ])
     expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('E_TLS_UNTRUSTED') })
     expect(asked.stderr).toContain('--ca')
   })
@@ -56,10 +47,10 @@ describe('where the gateway is', () => {
   test('an admin token that others can read, or that is a link, is refused', async () => {
     const directory = temporaryDirectory()
     const copy = join(directory, 'open.token')
-    copyFileSync(gateway.adminTokenFile, copy)
+    copyFileSync(gateway.running.adminTokenFile, copy)
     chmodSync(copy, 0o644)
     const link = join(directory, 'link.token')
-    symlinkSync(gateway.adminTokenFile, link)
+    symlinkSync(gateway.running.adminTokenFile, link)
     for (const file of [copy, link]) {
       const asked = await run(['node', 'ls', '--token-file', file])
       expect(asked).toMatchObject({ code: 78, stderr: expect.stringContaining('E_FILE_PERMISSIONS') })

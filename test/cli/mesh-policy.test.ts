@@ -1,24 +1,14 @@
 /** `claw mesh policy` against a gateway that really runs, over TLS, and nodes that have really joined. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { findPlaces, nearestPlace } from '../../cli/mesh/json-places.ts'
-import { claw, type Finished, openGateway, type RunningGateway } from '../support/claw.ts'
+import type { Finished } from '../support/claw.ts'
 import { clawnode } from '../support/clawnode.ts'
+import { ownGateway } from '../support/own-gateway.ts'
 import { hasTerminal, inTerminal } from '../support/terminal.ts'
 
-let home: string
-let gateway: RunningGateway
-
-beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), 'claw-'))
-  gateway = await openGateway(join(home, '.claw'))
-  return async () => {
-    await gateway.dispose()
-    rmSync(home, { recursive: true })
-  }
-})
+const gateway = ownGateway()
 
 async function joinNodes(): Promise<void> {
   const wanted = [
@@ -27,17 +17,24 @@ async function joinNodes(): Promise<void> {
   ] as const
   for (const [name, tag] of wanted) {
     const { stdout: token } = await run('token', 'create', '--tag', tag)
-    const place = ['--gateway', gateway.url, '--ca', gateway.ca, '--dir', join(home, name)]
+    const place = [
+      '--gateway',
+      gateway.running.url,
+      '--ca',
+      gateway.running.ca,
+      '--dir',
+      join(gateway.home, name),
+    ]
     const joined = await clawnode(['join', ...place, '--token-file', '-', '--name', name], { input: token })
     expect(joined.code, joined.stderr).toBe(0)
   }
 }
 
-const run = (...args: readonly string[]): Promise<Finished> => claw(args, { env: gateway.env })
+const run = (...args: readonly string[]): Promise<Finished> => gateway.run(args)
 const policy = (...args: readonly string[]): Promise<Finished> => run('mesh', 'policy', ...args)
 
 function file(document: unknown): string {
-  const path = join(home, 'policy.json')
+  const path = join(gateway.home, 'policy.json')
   writeFileSync(path, typeof document === 'string' ? document : JSON.stringify(document, null, 2))
   return path
 }
@@ -134,7 +131,7 @@ describe.skipIf(!hasTerminal)('somebody at a terminal', () => {
   test('types how much is taken away', async () => {
     const path = file({ rules: [] })
     const type = (answer: string) =>
-      inTerminal(['mesh', 'policy', 'set', path], { env: gateway.env, asked: 'to go on:', answer })
+      inTerminal(['mesh', 'policy', 'set', path], { env: gateway.running.env, asked: 'to go on:', answer })
     const { code, shown } = await type('yes')
     expect(shown).toContain(
       'This takes something from 1 pair of nodes, and everything from 1. Type set 1 to go on:',

@@ -1,24 +1,12 @@
-/** `claw node tag` against a gateway that really runs, and a node that has really joined. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
-import { claw, type Finished, openGateway, type RunningGateway } from '../support/claw.ts'
+import { expect, test } from 'vitest'
+import { claw, type Finished } from '../support/claw.ts'
 import { clawnode } from '../support/clawnode.ts'
+import { ownGateway } from '../support/own-gateway.ts'
 
-let home: string
-let gateway: RunningGateway
+const gateway = ownGateway()
 
-beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), 'claw-'))
-  gateway = await openGateway(join(home, '.claw'))
-  return async () => {
-    await gateway.dispose()
-    rmSync(home, { recursive: true })
-  }
-})
-
-const run = (...args: readonly string[]): Promise<Finished> => claw(args, { env: gateway.env })
+const run = (...args: readonly string[]): Promise<Finished> => gateway.run(args)
 const tag = (...words: readonly string[]): Promise<Finished> => run('node', 'tag', 'gpu-1', ...words)
 
 async function tags(): Promise<readonly string[]> {
@@ -27,7 +15,14 @@ async function tags(): Promise<readonly string[]> {
 
 test('tag gives, takes away and replaces', async () => {
   const { stdout: token } = await run('token', 'create', '--tag', 'joined')
-  const place = ['--gateway', gateway.url, '--ca', gateway.ca, '--dir', join(home, 'node')]
+  const place = [
+    '--gateway',
+    gateway.running.url,
+    '--ca',
+    gateway.running.ca,
+    '--dir',
+    join(gateway.home, 'node'),
+  ]
   const joined = await clawnode(['join', ...place, '--token-file', '-', '--name', 'gpu-1'], { input: token })
   expect(joined.code, joined.stderr).toBe(0)
 
@@ -38,7 +33,7 @@ test('tag gives, takes away and replaces', async () => {
   })
   expect((await tag('-o', '-training', '+o')).stderr).toContain('either given or taken away')
   expect((await tag('+o', '+h')).code).toBe(0)
-  expect((await tag('-o', '--gateway', gateway.url)).stderr).toBe(
+  expect((await tag('-o', '--gateway', gateway.running.url)).stderr).toBe(
     'node gpu-1 has the tags training, zone:eu.1, h\n',
   )
   expect((await tag('--set', 'only')).code).toBe(0)
@@ -55,7 +50,7 @@ test.each([
   [['bare'], 'bare'],
 ])('tag %j is refused before anything is asked', async (words, message) => {
   const asked = await claw(['node', 'tag', 'gpu-1', ...words], {
-    env: { ...gateway.env, CLAW_GATEWAY: 'https://127.0.0.1:1' },
+    env: { ...gateway.running.env, CLAW_GATEWAY: 'https://127.0.0.1:1' },
   })
   expect(asked).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(message) })
 })

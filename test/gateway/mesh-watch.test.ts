@@ -7,7 +7,7 @@ import { openMeshAnswer, sealMeshAnswer } from '../../crypto/mesh-answer.ts'
 import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { NodeQuestions } from '../../durable-objects/node-questions.ts'
-import { NodeId, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
+import { NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_MESH_QUESTIONS } from '../../protocol/limits.ts'
 import type { MeshChanges, MeshPeer } from '../../protocol/mesh.ts'
 import { MeshAnswerReply, MeshStatusList, PeerItem, PeerList } from '../../protocol/mesh-http.ts'
@@ -18,6 +18,7 @@ import {
   createToken,
   enrolled,
   migrate,
+  newWireguardKey,
   refusalOf,
   TestNode,
   type TestSession,
@@ -271,14 +272,13 @@ it('a question that nobody answers ends, and leaves room for another', async () 
 })
 
 describe('a peer without an agent', () => {
-  const newKey = async () => WireGuardKey.parse(await x25519PublicKey(generateX25519()))
   const add = (body: object) => admin('POST', '/v1/mesh/peers', body)
 
   it('enters every map without a sealing key, can be listed, and leaves at once', async () => {
     const a = await enrolled('ext-a')
     const session = await a.connect()
     const map = await caughtUp(session)
-    const wg = await newKey()
+    const wg = await newWireguardKey()
     const made = PeerItem.parse(await (await add({ name: 'phone', wg, tags: ['mobile'] })).json())
     expect(made).toMatchObject({ name: 'phone', wg, tags: ['mobile'] })
     expect((await auditEntries(1))[0]).toMatchObject({
@@ -312,7 +312,7 @@ describe('a peer without an agent', () => {
 
   it('is no node: it is in no list of nodes, reads no secret, and has no session', async () => {
     const { name } = PeerItem.parse(
-      await (await add({ name: 'tablet', wg: await newKey(), tags: ['gpu'] })).json(),
+      await (await add({ name: 'tablet', wg: await newWireguardKey(), tags: ['gpu'] })).json(),
     )
     expect(await refusalOf(await admin('GET', `/v1/nodes/${name}`))).toMatchObject({
       code: 'E_NODE_NOT_FOUND',
@@ -326,18 +326,18 @@ describe('a peer without an agent', () => {
   })
 
   it('has a name, a key and an address of its own', async () => {
-    const wg = await newKey()
+    const wg = await newWireguardKey()
     const first = PeerItem.parse(await (await add({ name: 'own', wg })).json())
     // A retry after a lost answer is no second peer.
     expect(PeerItem.parse(await (await add({ name: 'own', wg })).json())).toEqual(first)
-    expect(await refusalOf(await add({ name: 'own', wg: await newKey() }))).toEqual({
+    expect(await refusalOf(await add({ name: 'own', wg: await newWireguardKey() }))).toEqual({
       status: 409,
       code: 'E_PEER_NAME_TAKEN',
     })
     expect((await auditEntries(1))[0]).toMatchObject({ action: 'mesh.peer_add', outcome: 'failed' })
     expect(await refusalOf(await add({ name: 'own-2', wg }))).toMatchObject({ code: 'E_KEY_IN_USE' })
     const node = await enrolled('own-node')
-    expect(await refusalOf(await add({ name: 'own-node', wg: await newKey() }))).toMatchObject({
+    expect(await refusalOf(await add({ name: 'own-node', wg: await newWireguardKey() }))).toMatchObject({
       code: 'E_PEER_NAME_TAKEN',
     })
     expect(await refusalOf(await add({ name: 'own-3', wg: node.wg }))).toMatchObject({ code: 'E_KEY_IN_USE' })
@@ -353,13 +353,13 @@ describe('a peer without an agent', () => {
     expect(await refusalOf(await add({ name: 'low', wg: 'A'.repeat(43) }))).toMatchObject({
       code: 'E_BODY_INVALID',
     })
-    const again = PeerItem.parse(await (await add({ name: 'own', wg: await newKey() })).json())
+    const again = PeerItem.parse(await (await add({ name: 'own', wg: await newWireguardKey() })).json())
     expect(again.ipv4).not.toBe(first.ipv4)
   })
 
   it('is for operators to let in', async () => {
     const viewer = await apiKey('mesh-viewer', 'viewer')
-    const body = { name: 'not-mine', wg: await newKey() }
+    const body = { name: 'not-mine', wg: await newWireguardKey() }
     expect(await refusalOf(await withToken(viewer, 'POST', '/v1/mesh/peers', body))).toEqual({
       status: 403,
       code: 'E_ROLE_DENIED',

@@ -2,7 +2,7 @@ import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { FLEET_OBJECT } from '../../durable-objects/call-object.ts'
-import type { Fleet } from '../../durable-objects/fleet.ts'
+import { Fleet } from '../../durable-objects/fleet.ts'
 import { fleetIpv6Prefix } from '../../protocol/addresses.ts'
 import { NodeItem } from '../../protocol/http.ts'
 import { Cidr } from '../../protocol/ids.ts'
@@ -16,7 +16,6 @@ import {
   migrate,
   refusalOf,
   TestNode,
-  type TestSession,
   withToken,
 } from './support.ts'
 
@@ -27,21 +26,12 @@ const change = (name: string, body: object) => admin('PATCH', `/v1/nodes/${name}
 const routes = async (reply: Response) => NodeRoutes.parse(await reply.json())
 const code = async (reply: Response) => (await refusalOf(reply)).code
 
-/** What the map says of the node next. */
-async function nextOf(session: TestSession, { id }: TestNode) {
-  for (;;) {
-    const { put = [] } = await session.next('mesh')
-    const peer = put.find((one) => one.id === id)
-    if (peer !== undefined) return peer
-  }
-}
-
 describe('networks behind a node', () => {
   it('are routed from the moment they are offered and approved to the moment they are not', async () => {
     const router = await enrolled('router')
     const watcher = await (await enrolled('watcher')).connect()
     const first = await router.connect({ offers: networks('192.168.7.0/24', 'FD00:7::/64') })
-    for (const session of [watcher, first]) expect((await nextOf(session, router)).routes).toBeUndefined()
+    for (const session of [watcher, first]) expect((await session.nextPeer(router)).routes).toBeUndefined()
     expect(await routes(await admin('GET', '/v1/nodes/router/routes'))).toEqual({
       offered: ['192.168.7.0/24', 'fd00:7::/64'],
       approved: [],
@@ -49,17 +39,17 @@ describe('networks behind a node', () => {
     expect((await first.next('routes')).approved).toEqual([])
     const approved = await change('router', { approve: ['192.168.7.0/24', 'fd00:7:0::/64'] })
     expect((await routes(approved)).approved).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
-    expect((await nextOf(watcher, router)).routes).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
+    expect((await watcher.nextPeer(router)).routes).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
     expect((await first.next('routes')).approved).toEqual(['192.168.7.0/24', 'fd00:7::/64'])
     await change('router', { withdraw: ['fd00:7::/64'] })
-    expect((await nextOf(watcher, router)).routes).toEqual(['192.168.7.0/24'])
+    expect((await watcher.nextPeer(router)).routes).toEqual(['192.168.7.0/24'])
     // Offered no longer, and then again: the approval stays.
     first.close()
     const second = await router.connect()
-    expect((await nextOf(watcher, router)).routes).toBeUndefined()
+    expect((await watcher.nextPeer(router)).routes).toBeUndefined()
     second.close()
     const third = await router.connect({ offers: networks('192.168.7.0/24') })
-    expect((await nextOf(watcher, router)).routes).toEqual(['192.168.7.0/24'])
+    expect((await watcher.nextPeer(router)).routes).toEqual(['192.168.7.0/24'])
     expect((await third.next('routes')).approved).toEqual(['192.168.7.0/24'])
     for (const session of [third, watcher]) session.close()
   })
@@ -122,9 +112,9 @@ describe('the address of a node', () => {
     const node = await enrolled('mover')
     const watcher = await (await enrolled('mover-peer')).connect()
     const session = await node.connect()
-    expect((await nextOf(watcher, node)).ip4).toBe(node.reply.ipv4)
+    expect((await watcher.nextPeer(node)).ip4).toBe(node.reply.ipv4)
     expect(NodeItem.parse(await (await move('mover', '10.100.200.7')).json()).ipv4).toBe('10.100.200.7')
-    expect((await nextOf(watcher, node)).ip4).toBe('10.100.200.7')
+    expect((await watcher.nextPeer(node)).ip4).toBe('10.100.200.7')
     expect((await session.closed).code).toBe(1001)
     const again = await node.open()
     again.send({ ...node.register(), mesh: true })
@@ -149,24 +139,18 @@ describe('the address of a node', () => {
     const enrolment = async (cidr: string) => {
       const node = await TestNode.make()
       const token = await createToken()
-      return runInDurableObject(fleet, async (object: Fleet) => {
-        const inner = object as unknown as { env: { FLEET_CIDR: string } }
-        const before = inner.env
-        inner.env = { ...before, FLEET_CIDR: cidr }
-        try {
-          return await object.enrol({
-            name: 'ranged' as never,
-            identity: node.identity.publicKey,
-            wg: node.wg,
-            seal: node.seal,
-            agent: token.slice(0, 4),
-            tags: [],
-            entry: 0,
-          })
-        } finally {
-          inner.env = before
-        }
-      })
+      // As the object is when it starts under that setting.
+      return runInDurableObject(fleet, (_, state) =>
+        new Fleet(state, { ...env, FLEET_CIDR: cidr }).enrol({
+          name: 'ranged' as never,
+          identity: node.identity.publicKey,
+          wg: node.wg,
+          seal: node.seal,
+          agent: token.slice(0, 4),
+          tags: [],
+          entry: 0,
+        }),
+      )
     }
     expect(await enrolment('10.100.0.0/30')).toMatchObject({
       ok: false,

@@ -10,6 +10,7 @@ import { ApiKeyCreateReply } from '../../protocol/api-keys.ts'
 import { GatewayFrame, PING, type RegisterFrame } from '../../protocol/frames.ts'
 import { EnrolReply, type TokenCreateBody, TokenCreateReply } from '../../protocol/http.ts'
 import { type NodeId, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
+import type { MeshPeer } from '../../protocol/mesh.ts'
 import type { Role } from '../../protocol/roles.ts'
 import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 
@@ -59,6 +60,9 @@ export async function createToken(body: TokenCreateBody = {}): Promise<string> {
   return TokenCreateReply.parse(await (await admin('POST', '/v1/tokens', body)).json()).token
 }
 
+export const newWireguardKey = async (): Promise<WireGuardKey> =>
+  WireGuardKey.parse(await x25519PublicKey(generateX25519()))
+
 /** A machine with its keys, enrolled or not. */
 export class TestNode {
   readonly identity: Identity
@@ -88,7 +92,7 @@ export class TestNode {
     return new TestNode(
       identity,
       await nodeIdOf(identity.publicKey),
-      WireGuardKey.parse(await x25519PublicKey(generateX25519())),
+      await newWireguardKey(),
       SealingKey.parse(await x25519PublicKey(sealing)),
       sealing,
     )
@@ -195,6 +199,18 @@ export class TestSession {
     for (;;) {
       const frame = GatewayFrame.parse(JSON.parse(String(await this.nextRaw())))
       if (frame.type === type) return frame as Extract<GatewayFrame, { type: T }>
+    }
+  }
+
+  /** What the map says of that node next, and is as wanted. */
+  async nextPeer(
+    { id }: { readonly id: NodeId },
+    isWanted: (peer: MeshPeer) => boolean = () => true,
+  ): Promise<MeshPeer> {
+    for (;;) {
+      const { put = [] } = await this.next('mesh')
+      const peer = put.find((one) => one.id === id && isWanted(one))
+      if (peer !== undefined) return peer
     }
   }
 

@@ -1,9 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { NodeItem } from '../../protocol/http.ts'
-import { WireGuardKey } from '../../protocol/ids.ts'
-import { MeshChanges, type MeshPeer } from '../../protocol/mesh.ts'
 import { saysKeys } from '../../protocol/node-key-entry.ts'
 import {
   admin,
@@ -12,14 +9,13 @@ import {
   createToken,
   enrolled,
   migrate,
+  newWireguardKey,
   refusalOf,
   TestNode,
-  type TestSession,
 } from './support.ts'
 
 beforeAll(migrate)
 
-const newKey = async () => WireGuardKey.parse(await x25519PublicKey(generateX25519()))
 const show = async (name: string) => NodeItem.parse(await (await admin('GET', `/v1/nodes/${name}`)).json())
 
 async function tell(node: TestNode, step: string, key: string): Promise<Response> {
@@ -29,36 +25,23 @@ async function tell(node: TestNode, step: string, key: string): Promise<Response
   return call(path, { method: 'POST', headers: { authorization: `Claw ${jwt}` }, body })
 }
 
-/** The entry of that node, once the map has it as wanted. */
-async function entry(
-  session: TestSession,
-  node: TestNode,
-  wanted: (peer: MeshPeer) => boolean,
-): Promise<MeshPeer> {
-  for (;;) {
-    const { type: _, ...frame } = await session.next('mesh')
-    const found = MeshChanges.parse(frame).put?.find(({ id }) => id === node.id)
-    if (found !== undefined && wanted(found)) return found
-  }
-}
-
 describe('another WireGuard key', () => {
   it('is announced beside the one in force, then takes its place; peers and the trail follow', async () => {
     const [node, peer] = [await enrolled('changing'), await enrolled('watching')]
     const own = await node.connect()
     const session = await peer.connect()
-    await entry(session, node, () => true)
-    const key = await newKey()
+    await session.nextPeer(node)
+    const key = await newWireguardKey()
     const announced = await tell(node, 'announce', key)
     expect(await announced.json()).toEqual({ wireguard: node.wg, next: key })
     expect(announced.headers.get('claw-signature')).not.toBe('')
-    expect(await entry(session, node, ({ next }) => next === key)).toMatchObject({ wg: node.wg })
+    expect(await session.nextPeer(node, ({ next }) => next === key)).toMatchObject({ wg: node.wg })
     expect((await show('changing')).keys.wireguard).toBe(node.wg)
     // A lost answer is asked for again.
     expect((await tell(node, 'announce', key)).status).toBe(200)
 
     expect(await (await tell(node, 'use', key)).json()).toEqual({ wireguard: key, next: null })
-    expect(await entry(session, node, ({ wg }) => wg === key)).not.toHaveProperty('next')
+    expect(await session.nextPeer(node, ({ wg }) => wg === key)).not.toHaveProperty('next')
     expect(await (await tell(node, 'use', key)).json()).toEqual({ wireguard: key, next: null })
 
     const { keys, entry: index, id } = await show('changing')
@@ -77,7 +60,7 @@ describe('another WireGuard key', () => {
 
   it('is not used before it is announced, and is nobody else’s', async () => {
     const [node, other] = [await enrolled('hasty'), await enrolled('owner')]
-    const key = await newKey()
+    const key = await newWireguardKey()
     expect(await refusalOf(await tell(node, 'use', key))).toEqual({
       status: 409,
       code: 'E_KEY_NOT_ANNOUNCED',
@@ -85,7 +68,7 @@ describe('another WireGuard key', () => {
     expect((await show('hasty')).keys.wireguard).toBe(node.wg)
     expect(await auditEntries(1)).toMatchObject([{ action: 'node.wireguard_rotated', outcome: 'failed' }])
 
-    const theirs = await newKey()
+    const theirs = await newWireguardKey()
     expect((await tell(other, 'announce', theirs)).status).toBe(200)
     for (const taken of [other.wg, theirs, node.wg])
       expect(await refusalOf(await tell(node, 'announce', taken))).toEqual({
@@ -96,7 +79,7 @@ describe('another WireGuard key', () => {
     const thief = Object.assign(await TestNode.make(), { wg: theirs })
     expect((await refusalOf(await thief.enrol(await createToken(), 'thief'))).code).toBe('E_KEY_IN_USE')
     // A node that has lost its next key announces another.
-    const another = await newKey()
+    const another = await newWireguardKey()
     expect((await tell(node, 'announce', key)).status).toBe(200)
     expect((await tell(node, 'announce', another)).status).toBe(200)
     expect((await refusalOf(await tell(node, 'use', key))).code).toBe('E_KEY_NOT_ANNOUNCED')
@@ -113,7 +96,7 @@ describe('another WireGuard key', () => {
 
   it('is not for a node that was removed or is held', async () => {
     const node = await enrolled('leaver')
-    const key = await newKey()
+    const key = await newWireguardKey()
     await tell(node, 'announce', key)
     await admin('POST', '/v1/nodes/leaver/quarantine', {})
     expect((await refusalOf(await tell(node, 'use', key))).code).toBe('E_NODE_QUARANTINED')
@@ -124,11 +107,14 @@ describe('another WireGuard key', () => {
 
   it('that is in force on the node, but not known to be, lets it join again as the same node', async () => {
     const node = await enrolled('rejoining')
-    const key = await newKey()
+    const key = await newWireguardKey()
     await tell(node, 'announce', key)
     const again = await Object.assign(node, { wg: key }).enrol(await createToken(), 'rejoining')
     expect(again.status).toBe(200)
-    const stranger = await Object.assign(node, { wg: await newKey() }).enrol(await createToken(), 'rejoining')
+    const stranger = await Object.assign(node, { wg: await newWireguardKey() }).enrol(
+      await createToken(),
+      'rejoining',
+    )
     expect((await refusalOf(stranger)).code).toBe('E_KEY_IN_USE')
   })
 
@@ -141,7 +127,7 @@ describe('another WireGuard key', () => {
     await session.closed
     const later = await node.connect()
     await later.next('rotate_wireguard')
-    const key = await newKey()
+    const key = await newWireguardKey()
     await tell(node, 'announce', key)
     await tell(node, 'use', key)
     later.close()

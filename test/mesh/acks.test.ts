@@ -4,8 +4,8 @@ import { type MapAck, MapAcks } from '../../agent/mesh/map-acks.ts'
 import { meshHash, sumOfPeers } from '../../crypto/mesh-hash.ts'
 import { MESH_ACK_INTERVAL_MS } from '../../protocol/limits.ts'
 import { ManualClock } from '../support/manual-clock.ts'
-import { FakeWireGuard } from './fake-wireguard.ts'
-import { newSeed, SETTINGS, selfOf, testNode } from './mesh-node.ts'
+import { startFakeNode } from './fake-node.ts'
+import { newSeed, SETTINGS, selfOf } from './mesh-node.ts'
 
 const at = (seq: number, hash = `hash-${seq}`): MapAck => ({ epoch: 'e', seq, hash })
 
@@ -61,19 +61,9 @@ describe('acknowledgements', () => {
 
 describe('the engine', () => {
   async function started() {
-    const clock = new ManualClock()
-    const wireguard = new FakeWireGuard()
-    const node = await testNode({
-      seed: newSeed(1),
-      commands: wireguard,
-      stateDirectory: '/nonexistent',
-      iface: 'claw0',
-      clock,
-      change: { backend: wireguard },
-    })
-    await node.engine.start()
+    const node = await startFakeNode()
     node.engine.onConnected(SETTINGS)
-    return { ...node, clock, wireguard }
+    return node
   }
   const soon = { timeout: 5_000, interval: 5 }
 

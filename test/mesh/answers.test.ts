@@ -14,9 +14,8 @@ import {
   MAX_WORST_PAIRS,
   MESH_REPORT_PAIRS,
 } from '../../protocol/limits.ts'
-import { ManualClock } from '../support/manual-clock.ts'
-import { FakeWireGuard } from './fake-wireguard.ts'
-import { FLEET, newSeed, nodeId, selfOf, testNode } from './mesh-node.ts'
+import { startFakeNode } from './fake-node.ts'
+import { FLEET, newSeed, nodeId, selfOf } from './mesh-node.ts'
 
 const REQUEST = 'r'.repeat(22)
 const PRINTED = `PING 10.100.0.2 (10.100.0.2) from 10.100.0.1 claw0: 56(84) bytes of data.
@@ -37,16 +36,8 @@ const pair = (n: number, change: Partial<Pair> = {}): Pair => ({
 })
 
 async function asked() {
-  const wireguard = new FakeWireGuard()
-  const node = await testNode({
-    seed: newSeed(1),
-    commands: wireguard,
-    stateDirectory: '/nonexistent',
-    iface: 'claw0',
-    clock: new ManualClock(),
-    change: { backend: wireguard, publicEndpoint: Endpoint.parse('10.9.9.9:4000') },
-  })
-  await node.engine.start()
+  const node = await startFakeNode({ change: { publicEndpoint: Endpoint.parse('10.9.9.9:4000') } })
+  const { wireguard } = node
   const { entry: two } = await selfOf(newSeed(2))
   node.engine.applyChanges({ epoch: 'e', to: 1, put: [two] })
   await vi.waitFor(() => expect(wireguard.peers.size).toBe(1))
@@ -59,7 +50,7 @@ async function asked() {
   }
   const ping = async (to = two.id) =>
     open(await node.engine.answer({ type: 'mesh_ping', request: REQUEST, sealTo, to }))
-  return { ...node, wireguard, two, sealTo, open, ping }
+  return { ...node, two, sealTo, open, ping }
 }
 
 describe('asked for its pairs, a node', () => {

@@ -6,30 +6,21 @@ import { type EndpointsSignal, openSignal, sealSignal } from '../../crypto/signa
 import { nodeIpv6 } from '../../protocol/addresses.ts'
 import { Endpoint, type NodeId, SealingKey } from '../../protocol/ids.ts'
 import { MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
-import { ManualClock } from '../support/manual-clock.ts'
-import { FakeWireGuard } from './fake-wireguard.ts'
-import { FLEET, newSeed, SETTINGS, selfOf, testNode } from './mesh-node.ts'
+import { startFakeNode } from './fake-node.ts'
+import { FLEET, newSeed, SETTINGS, selfOf } from './mesh-node.ts'
 
 const HERE = '198.18.0.1:51820'
 const THERE = Endpoint.parse('198.18.0.2:51820')
 
 async function engine(options: { cache?: string; number?: number } = {}) {
-  const clock = new ManualClock()
-  const wireguard = new FakeWireGuard()
   const batches: SealedSignal[][] = []
-  const node = await testNode({
-    seed: newSeed(options.number ?? 1),
-    commands: wireguard,
-    stateDirectory: '/nonexistent',
-    iface: 'claw0',
-    clock,
-    cache: options.cache,
-    change: { backend: wireguard, sendSignals: (signals) => void batches.push(signals) },
+  const node = await startFakeNode({
+    ...options,
+    change: { sendSignals: (signals) => void batches.push(signals) },
   })
-  await node.engine.start()
   const settled = async (check: () => void | Promise<void>) =>
     vi.waitFor(check, { timeout: 5_000, interval: 5 })
-  return { ...node, clock, wireguard, batches, settled }
+  return { ...node, batches, settled }
 }
 
 async function otherNode(number: number) {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { WireGuardKey } from '../../protocol/ids.ts'
+import type { MeshPeer } from '../../protocol/mesh.ts'
 import { canMakeNamespaces, type Host, Lan, uniqueInterface } from '../support/netns.ts'
 import { startPing } from '../support/traffic.ts'
 import { connect, type NodeSeed, newSeed, selfOf, type TestNode, testNode } from './mesh-node.ts'
@@ -95,26 +96,26 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     return line?.split('\t')[1]
   }
 
-  /** As the gateway and the agent do it. @param announced is called when peers know of the key. */
-  async function rotate(one: TestMachine, two: TestMachine, announced = () => {}) {
-    const next = await nextKey()
-    two.engine.applyChanges({
-      epoch: 'test',
-      from: seq,
-      to: ++seq,
-      put: [{ ...one.entry, next: next.publicKey }],
-    })
-    announced()
-    const isDone = await one.engine.handOver(next, () => one.take(next), true)
-    return { next, isDone }
-  }
-  const confirm = (one: TestMachine, two: TestMachine) =>
-    two.engine.applyChanges({ epoch: 'test', from: seq, to: ++seq, put: [one.entry] })
-
-  test('loses nothing in either direction, with a pre-shared key of the two as well, and leaves only the new key', async () => {
-    const [one, two] = [await machine(1, 'ml-kem-768'), await machine(2, 'ml-kem-768')]
+  /** Two that reach each other. */
+  async function pair(psk?: 'ml-kem-768') {
+    const [one, two] = [await machine(1, psk), await machine(2, psk)]
     connect([one, two])
     await reachable()
+    return { one, two }
+  }
+
+  const tell = (two: TestMachine, entry: MeshPeer) =>
+    two.engine.applyChanges({ epoch: 'test', from: seq, to: ++seq, put: [entry] })
+
+  /** The other end hears of the key that is to come. */
+  async function announce(one: TestMachine, two: TestMachine) {
+    const next = await nextKey()
+    tell(two, { ...one.entry, next: next.publicKey })
+    return next
+  }
+
+  test('loses nothing in either direction, with a pre-shared key of the two as well, and leaves only the new key', async () => {
+    const { one, two } = await pair('ml-kem-768')
     await vi.waitFor(async () => {
       expect(await pskOf(one, two)).toMatch(/=$/)
       expect(await pskOf(two, one)).toBe(await pskOf(one, two))
@@ -122,10 +123,10 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
     const shared = await pskOf(one, two)
     const pings = [startPing(one.host, two.entry.ip4), startPing(two.host, one.entry.ip4)]
     await Promise.all(pings.map((ping) => ping.replies(50)))
-    const { next, isDone } = await rotate(one, two)
-    expect(isDone).toBe('done')
+    const next = await announce(one, two)
+    expect(await one.engine.handOver(next, () => one.take(next), true)).toBe('done')
     await Promise.all(pings.map((ping) => ping.replies(100)))
-    confirm(one, two)
+    tell(two, one.entry)
     await Promise.all(pings.map((ping) => ping.replies(50)))
     // Its handshake was made with the key that the two share: without it there would have been none.
     expect(await keysOf(two)).toEqual([base64UrlToBase64(next.publicKey)])
@@ -161,17 +162,9 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
   })
 
   test('that nobody could be told of is noticed by its handshake; and one that cannot be told of is not used', async () => {
-    const [one, two] = [await machine(1), await machine(2)]
-    connect([one, two])
-    await reachable()
+    const { one, two } = await pair()
     // The gateway goes away in the moment of the change: neither word nor map comes through.
-    const next = await nextKey()
-    two.engine.applyChanges({
-      epoch: 'test',
-      from: seq,
-      to: ++seq,
-      put: [{ ...one.entry, next: next.publicKey }],
-    })
+    const next = await announce(one, two)
     const isDone = one.engine.handOver(
       next,
       () => {
@@ -196,16 +189,8 @@ describe.skipIf(!canMakeNamespaces)('a WireGuard key that changes (needs root an
   })
 
   test('that a killed agent had only begun to use is given to the interface by the next one', async () => {
-    const [one, two] = [await machine(1), await machine(2)]
-    connect([one, two])
-    await reachable()
-    const next = await nextKey()
-    two.engine.applyChanges({
-      epoch: 'test',
-      from: seq,
-      to: ++seq,
-      put: [{ ...one.entry, next: next.publicKey }],
-    })
+    const { one, two } = await pair()
+    const next = await announce(one, two)
     await one.engine.stop({ keepInterface: true })
     one.take(next)
     // What the next agent does at its start, with the key that the disk has by now.

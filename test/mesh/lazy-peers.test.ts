@@ -9,8 +9,8 @@ import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { Endpoint, Ipv4, NodeName, SealingKey, WireGuardKey } from '../../protocol/ids.ts'
 import type { MeshPeer } from '../../protocol/mesh.ts'
 import { ManualClock } from '../support/manual-clock.ts'
-import { FakeWireGuard } from './fake-wireguard.ts'
-import { FLEET, newSeed, nodeId, SETTINGS, selfOf, testNode } from './mesh-node.ts'
+import { startFakeNode } from './fake-node.ts'
+import { FLEET, newSeed, nodeId, SETTINGS, selfOf } from './mesh-node.ts'
 
 const THERE = Endpoint.parse('198.18.0.9:51820')
 const soon = { timeout: 10_000, interval: 10 }
@@ -28,17 +28,8 @@ async function fleetOf(count: number): Promise<AgentPeer[]> {
 }
 
 async function engineWith(count: number) {
-  const clock = new ManualClock()
-  const wireguard = new FakeWireGuard()
-  const node = await testNode({
-    seed: newSeed(1),
-    commands: wireguard,
-    stateDirectory: '/nonexistent',
-    iface: 'claw0',
-    clock,
-    change: { backend: wireguard },
-  })
-  await node.engine.start()
+  const node = await startFakeNode()
+  const { clock, wireguard } = node
   const { self, entry } = await selfOf(newSeed(2))
   const put: MeshPeer[] = [...(await fleetOf(count - 1)), entry]
   node.engine.applyChanges({ epoch: 'e', to: 1, put })
@@ -66,7 +57,7 @@ async function engineWith(count: number) {
       expect(wireguard.reads).toBeGreaterThan(reads)
     }, soon)
   }
-  return { ...node, clock, wireguard, peer, look }
+  return { ...node, peer, look }
 }
 
 describe('in a large fleet', () => {

@@ -15,7 +15,7 @@
  * `lab.backbone` has the addresses 198.18.0.1 and 198.18.0.2, and so two different ones to compare mappings by.
  */
 import { execFileSync } from 'node:child_process'
-import { type Host, ip, Namespaces, plug } from './netns.ts'
+import { type Host, ip, type Lan, Namespaces, plug } from './netns.ts'
 
 /**
  * - `port-restricted`: keeps the source port, one mapping whatever the destination; lets in only whom it was sent to (the Linux default)
@@ -150,6 +150,13 @@ export class Router {
     nft(this.host.namespace, UDP_BLOCKED)
   }
 }
+
+/** The network within is 192.168.77.0/24. */
+const WITHIN_LAN = 77
+
+/** One of the hosts on a LAN is a router, with machines behind it. */
+export const addRouter = (lan: Lan, kind: NatKind): Router =>
+  new Router(lan.namespaces, lan.addHost('wan'), WITHIN_LAN, kind)
 
 /** A firewall on the machine itself: nothing comes in that was not asked for, but for this UDP port. */
 export const firewall = (host: Host, openPort: number): void =>

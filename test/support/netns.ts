@@ -1,5 +1,6 @@
 /**
- * Machines made of network namespaces: hosts on one LAN, each with an `eth0` in 198.18.0.0/24 (RFC 2544's range for tests).
+ * Machines made of network namespaces: hosts on one LAN, each with an `eth0` in 198.18.0.0/24 (RFC 2544's range for tests). What is behind
+ * routers is in nat-lab.ts.
  *
  * Namespaces share the file system, and with it /var/run/wireguard: give each WireGuard interface a name of its own, also across
  * namespaces (`uniqueInterface`). Only /etc/hosts and /etc/resolv.conf are each machine's own: `ip netns exec` mounts what is in
@@ -101,13 +102,13 @@ export class Namespaces {
 }
 
 export class Lan {
-  readonly #namespaces = new Namespaces()
+  readonly namespaces = new Namespaces()
   readonly #switch: string
   #hosts = 0
 
   constructor() {
     try {
-      this.#switch = this.#namespaces.add('claw-lan')
+      this.#switch = this.namespaces.add('claw-lan')
       ip('-n', this.#switch, 'link', 'add', 'br0', 'type', 'bridge')
       ip('-n', this.#switch, 'link', 'set', 'br0', 'up')
     } catch (error) {
@@ -116,30 +117,18 @@ export class Lan {
     }
   }
 
-  addHost(): Host {
+  /** @param device by which it is on the LAN. */
+  addHost(device = 'eth0'): Host {
     const number = ++this.#hosts
-    const host = this.#namespaces.addHost(`198.18.0.${number}`)
-    plug(host.namespace, 'eth0', this.#switch, `port${number}`)
+    const host = this.namespaces.addHost(`198.18.0.${number}`)
+    plug(host.namespace, device, this.#switch, `port${number}`)
     ip('-n', this.#switch, 'link', 'set', `port${number}`, 'master', 'br0')
-    ip('-n', host.namespace, 'address', 'add', `${host.address}/24`, 'dev', 'eth0')
-    return host
-  }
-
-  /** A host behind a router of its own, which gives each flow another port: a symmetric NAT, as of a careful firewall. */
-  addHostBehindNat(): Host {
-    const router = this.addHost()
-    const host = this.#namespaces.addHost('192.168.77.2')
-    plug(host.namespace, 'eth0', router.namespace, 'lan')
-    ip('-n', router.namespace, 'address', 'add', '192.168.77.1/24', 'dev', 'lan')
-    ip('-n', host.namespace, 'address', 'add', '192.168.77.2/24', 'dev', 'eth0')
-    ip('-n', host.namespace, 'route', 'add', 'default', 'via', '192.168.77.1')
-    ip('netns', 'exec', router.namespace, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
-    execFileSync('ip', ['netns', 'exec', router.namespace, 'nft', '-f', '-'], { input: SYMMETRIC_NAT })
+    ip('-n', host.namespace, 'address', 'add', `${host.address}/24`, 'dev', device)
     return host
   }
 
   destroy(): void {
-    this.#namespaces.destroy()
+    this.namespaces.destroy()
   }
 }
 
@@ -150,17 +139,6 @@ export function plug(a: string, aName: string, b: string, bName: string): void {
   ip('-n', b, 'link', 'set', bName, 'up')
 }
 
-/** Without the drop Linux itself would answer a peer's first packet, and the mapping would move. */
-const SYMMETRIC_NAT = `table ip nat {
-  chain postrouting { type nat hook postrouting priority 100; oifname "eth0" masquerade fully-random; }
-  chain input { type filter hook input priority 0; iifname "eth0" ct state new drop; }
-  chain forwarding {
-    type filter hook forward priority 0; policy drop;
-    ct state established,related accept
-    iifname "lan" accept
-  }
-}
-`
 const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n'
 const etcOf = (namespace: string): string => join('/etc/netns', namespace)
 

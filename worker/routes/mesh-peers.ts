@@ -2,7 +2,6 @@
 import { Hono } from 'hono'
 import { isSafeX25519 } from '../../crypto/x25519.ts'
 import type { ExternalPeer } from '../../durable-objects/external-peers.ts'
-import type { Ipv6 } from '../../protocol/ids.ts'
 import { NodeName } from '../../protocol/ids.ts'
 import { PeerCreateBody, type PeerItem } from '../../protocol/mesh-http.ts'
 import { RefusedError } from '../../protocol/refused-error.ts'
@@ -50,7 +49,7 @@ export const meshPeerRoutes = new Hono<GatewayEnv>()
     return c.body(null, 204)
   })
 
-const itemOf = ({ createdAt, ...peer }: ExternalPeer & { readonly ipv6: Ipv6 }): PeerItem => ({
+const itemOf = ({ createdAt, ...peer }: ExternalPeer): PeerItem => ({
   ...peer,
   createdAt: new Date(createdAt).toISOString(),
 })

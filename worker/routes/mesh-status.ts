@@ -1,7 +1,7 @@
 /** /v1/mesh: how far the nodes are with the map, and what a node says of its mesh when somebody asks it. */
 import { Hono } from 'hono'
-import type { NodeRecord } from '../../durable-objects/fleet.ts'
 import type { MapLag } from '../../durable-objects/mesh-log.ts'
+import type { NodeRecord } from '../../durable-objects/node-record.ts'
 import type { Presence } from '../../durable-objects/sessions.ts'
 import type { MeshQuestion } from '../../protocol/frames.ts'
 import type { NodeName } from '../../protocol/ids.ts'

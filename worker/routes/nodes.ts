@@ -1,6 +1,6 @@
 /** /v1/nodes: the registry as people see it, with presence from the session shards. */
 import { Hono } from 'hono'
-import type { NodeRecord } from '../../durable-objects/fleet.ts'
+import type { NodeRecord } from '../../durable-objects/node-record.ts'
 import type { Presence } from '../../durable-objects/sessions.ts'
 import { NodeIpBody, type NodeItem, QuarantineBody } from '../../protocol/http.ts'
 import { NodeName } from '../../protocol/ids.ts'
