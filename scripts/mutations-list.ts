@@ -479,14 +479,14 @@ const SESSIONS: readonly Mutation[] = [
   ),
   mutate(
     'violations are not counted',
-    ['durable-objects/session-shard.ts', 'if (violations >= MAX_VIOLATIONS)', 'if (violations < 0)'],
+    ['durable-objects/session-ends.ts', 'if (violations >= MAX_VIOLATIONS)', 'if (violations < 0)'],
     [...SESSION, 'third refusal'],
   ),
   mutate(
     'floods are not slowed',
     [
       'durable-objects/session-shard.ts',
-      "if (!this.#sessions.mayReceive(socket, Date.now())) return this.#violation(socket, 'E_FRAME_RATE')",
+      "if (!this.#sessions.mayReceive(socket, Date.now())) return this.#ends.violation(socket, 'E_FRAME_RATE')",
       '',
     ],
     [...SESSION, 'E_FRAME_RATE'],
@@ -494,8 +494,8 @@ const SESSIONS: readonly Mutation[] = [
   mutate(
     'nobody waits for `register`',
     [
-      'durable-objects/session-shard.ts',
-      "this.#refuse(socket, 'E_REGISTER_TIMEOUT', CLOSE.registerTimeout)",
+      'durable-objects/session-ends.ts',
+      "this.refuse(socket, 'E_REGISTER_TIMEOUT', CLOSE.registerTimeout)",
       'return',
     ],
     [...SESSION, 'register comes too late'],
@@ -503,8 +503,8 @@ const SESSIONS: readonly Mutation[] = [
   mutate(
     'a second session leaves the first',
     [
-      'durable-objects/session-shard.ts',
-      "for (const socket of older) this.#refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)",
+      'durable-objects/session-start.ts',
+      "for (const socket of older) ends.refuse(socket, 'E_SESSION_SUPERSEDED', CLOSE.superseded)",
       '',
     ],
     [...SESSION, 'two sessions of one node'],
@@ -516,7 +516,7 @@ const SESSIONS: readonly Mutation[] = [
   ),
   mutate(
     'a removed node keeps its socket',
-    ['durable-objects/session-shard.ts', "this.#close(socket, CLOSE.removed, 'E_NODE_REMOVED')", ''],
+    ['durable-objects/session-shard.ts', "this.#ends.close(socket, CLOSE.removed, 'E_NODE_REMOVED')", ''],
     [...SESSION, 'is refused to a removed node'],
   ),
 ]
@@ -896,21 +896,21 @@ const ANSWERS: readonly Mutation[] = [
   ),
   mutate(
     'a frame that fails is not answered',
-    ['durable-objects/session-shard.ts', '      this.#failed(socket, error)', '      throw error'],
+    ['durable-objects/session-shard.ts', '      this.#ends.failed(socket, error)', '      throw error'],
     FAILURE,
   ),
   mutate(
     'a register that failed leaves its socket open',
     [
-      'durable-objects/session-shard.ts',
-      'else this.#refuse(socket, code, CLOSE.failed)',
+      'durable-objects/session-ends.ts',
+      'else this.refuse(socket, code, CLOSE.failed)',
       'else sendError(socket, code)',
     ],
     [...FAILURE, 'has not begun'],
   ),
   mutate(
     'a frame that fails shows the whole id of its session',
-    ['durable-objects/session-shard.ts', 'session: String(new MaskedId(proof))', 'session: proof'],
+    ['durable-objects/session-ends.ts', 'session: String(new MaskedId(proof))', 'session: proof'],
     [...FAILURE, 'has not begun'],
   ),
 ]

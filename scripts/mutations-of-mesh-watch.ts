@@ -90,7 +90,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     'a node outside of the mesh acknowledges',
     [
       'durable-objects/session-shard.ts',
-      "          return this.#violation(socket, 'E_FRAME_OUT_OF_ORDER')\n        return this.#acks",
+      "          return this.#ends.violation(socket, 'E_FRAME_OUT_OF_ORDER')\n        return this.#acks",
       '          return\n        return this.#acks',
     ],
     WATCH,
