@@ -2,6 +2,7 @@
  * The mesh: from a node's register to all its peers having acknowledged it, for fleets of several sizes; what a change, a first map and a
  * reconnect cost; and what WireGuard itself does on this machine (bench/wireguard.ts). Nodes are simulated, their sessions are not.
  */
+import { setTimeout } from 'node:timers/promises'
 import { HEARTBEAT_INTERVAL_MS } from '../protocol/limits.ts'
 import { EmbeddedGateway } from './embedded.ts'
 import { inFlight, percentile, perSecond, until } from './measure.ts'
@@ -18,6 +19,7 @@ const LIMIT_MS = 300_000
 const TOKEN_TTL_MS = 24 * 60 * 60_000
 /** After this long without a change the log is at rest. */
 const QUIET_MS = 1_000
+const LOOK_MS = 25
 
 export async function benchMesh(sizes: readonly number[], log: (line: string) => void): Promise<Figure[]> {
   const gateway = await EmbeddedGateway.start()
@@ -200,14 +202,17 @@ async function acknowledgedBy(
   count: number,
 ): Promise<void> {
   const deadline = performance.now() + LIMIT_MS
-  while (change(since, await gateway.counters(), 'mesh_acks') < count)
+  while (change(since, await gateway.counters(), 'mesh_acks') < count) {
     if (performance.now() > deadline) throw new Error('the acknowledgements did not come')
+    // Each look asks every object, and must not be what they are busy with.
+    await setTimeout(LOOK_MS)
+  }
 }
 
 async function atRest(view: SharedView): Promise<void> {
   for (let before: number | undefined; before === undefined || before !== view.position?.seq; ) {
     before = view.position?.seq
-    await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+    await setTimeout(QUIET_MS)
   }
 }
 
