@@ -184,6 +184,14 @@ export class Machine {
     return end(this.#agent, signal)
   }
 
+  /** Resolves to the agent's exit code when it has ended by itself. */
+  async ended(): Promise<number | null> {
+    const agent = this.#agent
+    if (agent === undefined) throw new Error('no agent was started')
+    if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'exit')
+    return agent.exitCode
+  }
+
   clawnode(args: readonly string[]): Promise<Finished> {
     return run(this.host, CLAWNODE, args)
   }

@@ -51,6 +51,7 @@ export async function openMtuProbe(own: Ipv4): Promise<MtuProbe> {
 class UdpMtuProbe implements MtuProbe {
   readonly #socket: Socket
   readonly #asked = new Map<string, Question>()
+  #closed = false
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -60,6 +61,8 @@ class UdpMtuProbe implements MtuProbe {
   }
 
   async ask(address: Ipv4, sizes: readonly number[]): Promise<ReadonlySet<number>> {
+    // Whoever asks several times may be between two of them.
+    if (this.#closed) return new Set()
     const nonce = Buffer.from(randomBytes(8))
     const key = nonce.toString('hex')
     const arrived = new Set<number>()
@@ -82,6 +85,7 @@ class UdpMtuProbe implements MtuProbe {
   }
 
   close(): void {
+    this.#closed = true
     this.#socket.close()
     for (const { done } of this.#asked.values()) done()
   }
