@@ -250,12 +250,18 @@ export class AuditLog extends DurableObject<Env> {
     return first
   }
 
-  /** A tree that has grown by what was then rolled back is forgotten. */
+  /** What has grown in memory by what was then rolled back is forgotten. */
   #transaction<T>(work: () => T): T {
     try {
-      return this.#sql.transaction(work)
+      return this.#sql.transaction(() => {
+        const result = work()
+        this.#loaded?.store()
+        this.#proofs.store()
+        return result
+      })
     } catch (error) {
       this.#loaded = undefined
+      this.#proofs.forget()
       throw error
     }
   }

@@ -2,7 +2,7 @@
 import { encodeEntry } from '../protocol/audit-entry.ts'
 import { AuditTree } from './audit-tree.ts'
 import type { Migration, Sql } from './sql.ts'
-import { USED_PROOFS_MIGRATION } from './used-proofs.ts'
+import { USED_PROOFS_MIGRATIONS } from './used-proofs.ts'
 
 export const AUDIT_MIGRATIONS: readonly Migration[] = [
   {
@@ -42,7 +42,7 @@ export const AUDIT_MIGRATIONS: readonly Migration[] = [
     andThen: moveFirstEntries,
   },
   { id: 3, sql: 'DROP TABLE first_entries' },
-  USED_PROOFS_MIGRATION,
+  ...USED_PROOFS_MIGRATIONS,
 ]
 
 interface FirstRow extends Record<string, string | number> {
@@ -72,5 +72,6 @@ function moveFirstEntries(sql: Sql): void {
       if (seq !== tree.size + 1) throw new Error(`the audit trail lacks row ${tree.size + 1}`)
       tree.append(encodeEntry({ ...fields, requestId }))
     }
+    tree.store()
   }
 }

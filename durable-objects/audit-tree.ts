@@ -16,6 +16,9 @@ import { subtreeInTile, TILE_WIDTH, type Tile, tileOf, tileRoot } from '../crypt
 import { MAX_KNOWN_SUBTREES } from '../protocol/limits.ts'
 import type { Sql } from './sql.ts'
 
+/** The platform binds up to 100 values to a statement. */
+const ENTRIES_PER_STATEMENT = 50
+
 export class AuditTree {
   readonly #sql: Sql
   readonly #range = new CompactRange()
@@ -23,6 +26,9 @@ export class AuditTree {
   readonly #edge: Uint8Array[][] = []
   /** Roots of complete subtrees, which never change: proofs of one time ask for mostly the same. */
   readonly #known = new Map<string, Uint8Array>()
+
+  /** Not yet written. */
+  #added: Uint8Array[] = []
 
   private constructor(sql: Sql) {
     this.#sql = sql
@@ -38,14 +44,27 @@ export class AuditTree {
     return this.#range.size
   }
 
-  /** The new entry's index is the size before. Call in a transaction; if that fails, this tree is no longer true. */
+  /** The new entry's index is the size before. Call in a transaction that `store` ends; if it fails, this tree is no longer true. */
   append(entry: Uint8Array): number {
     const index = this.size
     const leaf = treeHasher.leaf(entry)
-    this.#sql.run('INSERT INTO entries (entry, bytes) VALUES (?, ?)', index, bufferOf(entry))
+    this.#added.push(entry)
     this.#range.append(leaf)
     this.#add(0, leaf)
     return index
+  }
+
+  /** Writes the entries that were appended, many by one statement. */
+  store(): void {
+    const first = this.size - this.#added.length
+    for (let from = 0; from < this.#added.length; from += ENTRIES_PER_STATEMENT) {
+      const some = this.#added.slice(from, from + ENTRIES_PER_STATEMENT)
+      this.#sql.run(
+        `INSERT INTO entries (entry, bytes) VALUES ${some.map(() => '(?, ?)').join(', ')}`,
+        ...some.flatMap((entry, index) => [first + from + index, bufferOf(entry)]),
+      )
+    }
+    this.#added = []
   }
 
   head(): TreeHead {

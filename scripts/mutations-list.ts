@@ -290,7 +290,11 @@ const IDENTITIES: readonly Mutation[] = [
   ),
   mutate(
     'the proof of a read may be used again',
-    ['durable-objects/used-proofs.ts', ' WHERE request = excluded.request RETURNING', ' RETURNING'],
+    [
+      'durable-objects/used-proofs.ts',
+      'return usedFor === request ? undefined : refusal',
+      'return usedFor !== request ? undefined : refusal',
+    ],
     READS_ONCE,
   ),
   mutate(

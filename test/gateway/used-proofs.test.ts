@@ -78,7 +78,12 @@ describe('the proof of a read', () => {
 describe('entries with a proof', () => {
   const proof = (goneAt = Date.now() + 60_000) => ({ jti: randomId(), goneAt })
   const kept = (log: Log) =>
-    runInDurableObject(log, (_, { storage }) => storage.sql.exec('SELECT jti FROM used_proofs').toArray())
+    runInDurableObject(log, (_, { storage }) =>
+      storage.sql
+        .exec<{ proofs: string }>('SELECT proofs FROM used_proofs')
+        .toArray()
+        .flatMap(({ proofs }) => (JSON.parse(proofs) as string[][]).map(([jti]) => jti)),
+    )
 
   it('are taken again from the request that brought it, and from no other', async () => {
     const log = logNamed('proofs-of-one-request')
@@ -105,10 +110,56 @@ describe('entries with a proof', () => {
   it('make room: what is too old to pass goes', async () => {
     const log = logNamed('proofs-that-go')
     await runInDurableObject(log, (_, { storage }) => {
-      storage.sql.exec("INSERT INTO used_proofs VALUES (?, 'old', 'req_a')", Date.now())
+      storage.sql.exec(
+        "INSERT INTO used_proofs VALUES (?1, 1, json_array(json_array('old', ?1, 'req_a')))",
+        Date.now(),
+      )
     })
     const young = proof()
     await log.appendProven([event(0)], young, 'req_b')
-    expect(await kept(log)).toEqual([{ jti: young.jti }])
+    expect(await kept(log)).toEqual([young.jti])
+  })
+
+  it('are used up by many at once, of which each is as if it were alone, and of one row', async () => {
+    const log = logNamed('proofs-of-a-crowd')
+    const [first, second] = [proof(), proof()]
+    const calls = [
+      { proof: first, request: 'req_a' },
+      { proof: second, request: 'req_b' },
+      { proof: first, request: 'req_c' },
+      { proof: second, request: 'req_b' },
+    ].map((use, index) => ({ events: [event(index)], ...use }))
+    const codes = async () =>
+      (await log.appendEachProven(calls)).map((result) => (result.ok ? 'taken' : result.error.code))
+    expect(await codes()).toEqual(['taken', 'taken', 'E_PROOF_REPLAYED', 'taken'])
+    const rows = () =>
+      runInDurableObject(
+        log,
+        (_, { storage }) => storage.sql.exec('SELECT * FROM used_proofs').toArray().length,
+      )
+    expect(await rows()).toBe(1)
+    await evictDurableObject(log)
+    expect(await codes()).toEqual(['taken', 'taken', 'E_PROOF_REPLAYED', 'taken'])
+    expect(await rows()).toBe(1)
+    expect((await headOf(log)).size).toBe(6)
+  })
+
+  it('are those of the release before as well', async () => {
+    const log = logNamed('proofs-of-before')
+    const [young, fresh] = [proof(), proof()]
+    await log.append([])
+    await runInDurableObject(log, (_, { storage }) => {
+      storage.sql.exec('DROP TABLE used_proofs')
+      storage.sql.exec('DELETE FROM schema_migrations WHERE id > 4')
+      storage.sql.exec(
+        'CREATE TABLE used_proofs (gone_at INTEGER NOT NULL, jti TEXT NOT NULL, request TEXT NOT NULL, PRIMARY KEY (gone_at, jti)) WITHOUT ROWID',
+      )
+      storage.sql.exec("INSERT INTO used_proofs VALUES (?, ?, 'req_a')", young.goneAt, young.jti)
+    })
+    await evictDurableObject(log)
+    expect(await log.appendProven([event(0)], young, 'req_b')).toMatchObject({
+      error: { code: 'E_PROOF_REPLAYED' },
+    })
+    expect(await log.appendProven([event(0)], fresh, 'req_b')).toMatchObject({ ok: true })
   })
 })
