@@ -1,21 +1,41 @@
 /**
- * Every call of a Durable Object goes through here. A stub that has thrown stays broken, so each try makes its own; only what the platform
+ * Every call of a Durable Object goes through here. A stub that has thrown stays broken, so the next try makes its own; only what the platform
  * calls retryable is tried again, and never an overloaded object, which more calls would only hold down.
  */
 const TRIES = 3
 
 /** @param work is tried again after a lost connection or a restart of the object: it must be idempotent, or `tries` be 1. */
-export async function callObject<T extends Rpc.DurableObjectBranded | undefined, P>(
+export const callObject = <T extends Rpc.DurableObjectBranded | undefined, P>(
   namespace: DurableObjectNamespace<T>,
   name: string,
   work: (stub: DurableObjectStub<T>) => P,
-  { tries = TRIES } = {},
-): Promise<Awaited<P>> {
-  for (let tried = 1; ; tried++) {
-    try {
-      return await work(namespace.getByName(name))
-    } catch (error) {
-      if (tried >= tries || !isRetryable(error)) throw error
+  options?: { readonly tries?: number },
+): Promise<Awaited<P>> => new ObjectCaller(namespace, name).call(work, options)
+
+/**
+ * For an object that calls another all the time: the stub stays while it works, because each that is made lives until the next full garbage
+ * collection, which thousands of them bring about. Not for the Worker, where a stub belongs to its request.
+ */
+export class ObjectCaller<T extends Rpc.DurableObjectBranded | undefined> {
+  readonly #namespace: DurableObjectNamespace<T>
+  readonly #name: string
+  #stub: DurableObjectStub<T> | undefined
+
+  constructor(namespace: DurableObjectNamespace<T>, name: string) {
+    this.#namespace = namespace
+    this.#name = name
+  }
+
+  async call<P>(work: (stub: DurableObjectStub<T>) => P, { tries = TRIES } = {}): Promise<Awaited<P>> {
+    for (let tried = 1; ; tried++) {
+      const stub = this.#stub ?? this.#namespace.getByName(this.#name)
+      this.#stub = stub
+      try {
+        return await work(stub)
+      } catch (error) {
+        if (this.#stub === stub) this.#stub = undefined
+        if (tried >= tries || !isRetryable(error)) throw error
+      }
     }
   }
 }

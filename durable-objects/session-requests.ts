@@ -19,7 +19,7 @@ import { readForNode } from '../secrets/node-read.ts'
 import { type Found, findSecrets, type Wanted } from '../secrets/rows.ts'
 import type { SecretStores } from '../secrets/stores.ts'
 import type { Appended, ProvenAppend } from './audit-log.ts'
-import { AUDIT_OBJECT, callObject, isUnavailable } from './call-object.ts'
+import { AUDIT_OBJECT, isUnavailable, ObjectCaller } from './call-object.ts'
 import { readConfig } from './config.ts'
 import { count } from './counters.ts'
 import type { Env } from './env.ts'
@@ -46,8 +46,9 @@ export class SessionRequests {
     const { env } = options
     this.#options = options
     this.#lookUps = new InGroups(MAX_GROUPED_CALLS, (wanted) => findSecrets(env.DB, wanted))
+    const auditLog = new ObjectCaller(env.AUDIT_LOG, AUDIT_OBJECT)
     this.#appends = new InGroups(MAX_GROUPED_CALLS, (appends) =>
-      callObject(env.AUDIT_LOG, AUDIT_OBJECT, (log) => log.appendEachProven(appends)),
+      auditLog.call((log) => log.appendEachProven(appends)),
     )
   }
 
