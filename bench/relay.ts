@@ -55,7 +55,7 @@ export async function benchRelay(log: (line: string) => void): Promise<Figure[]>
     }
     const plain = await plainTunnel(lab.addHost(), lab.addHost())
     await measure('plain wireguard-go', plain.from, plain.to, plain.address)
-    await measure('direct', one.host, two.host, await reached(one, two, 'direct'))
+    await measure('direct', one.host, two.host, await reached(one, two, 'lan'))
     const address = await reached(three, four, 'relay')
     await measure("by the gateway's relay", three.host, four.host, address, {
       host: lab.gatewayHost,
