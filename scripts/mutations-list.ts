@@ -298,6 +298,11 @@ const IDENTITIES: readonly Mutation[] = [
     READS_ONCE,
   ),
   mutate(
+    'the proof of a read is used up by an entry that was not written',
+    ['durable-objects/audit-log.ts', '      this.#proofs.forget()\n', ''],
+    READS_ONCE,
+  ),
+  mutate(
     'the proof of a read is good when it may have been forgotten',
     ['durable-objects/used-proofs.ts', 'if (now >= goneAt)', 'if (now >= goneAt + 1000)'],
     READS_ONCE,
