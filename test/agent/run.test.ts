@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CLOSE } from '../../protocol/frames.ts'
+import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 import { Clawnode, clawnode } from '../support/clawnode.ts'
 import type { FakeGateway } from '../support/fake-gateway.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
@@ -33,7 +34,7 @@ describe('clawnode run', () => {
     const agent = run()
     const session = await gateway.registered()
     expect(await session.frame('register')).toMatchObject({
-      protocol: 2,
+      protocol: PROTOCOL_VERSION,
       agent: 'clawnode/0.1.0',
       mesh: false,
     })

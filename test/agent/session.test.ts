@@ -5,6 +5,7 @@ import { openJoinedNode } from '../../agent/joined-node.ts'
 import { SUPERSEDED_WAIT_MS } from '../../agent/session/backoff.ts'
 import { CLOSE } from '../../protocol/frames.ts'
 import { RECONNECT_STABLE_MS } from '../../protocol/limits.ts'
+import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 import type { FakeGateway } from '../support/fake-gateway.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { joinedDirectory } from './joined-directory.ts'
@@ -45,7 +46,7 @@ describe('a session', () => {
     await agent.up()
     expect(session.frames[0]).toEqual({
       type: 'register',
-      protocol: 2,
+      protocol: PROTOCOL_VERSION,
       agent: 'clawnode/test',
       mesh: false,
       generation: 1,

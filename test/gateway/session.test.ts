@@ -131,7 +131,7 @@ describe('frames', () => {
     ['an oversize frame', `{"type":"${'x'.repeat(MAX_FRAME_BYTES)}"}`, 'E_FRAME_TOO_LARGE'],
     ['an oversize binary frame', new Uint8Array(MAX_FRAME_BYTES + 1).buffer, 'E_FRAME_TOO_LARGE'],
     ['an early frame', { type: 'mesh_resync' }, 'E_FRAME_OUT_OF_ORDER'],
-    ['a missing field', { type: 'register', protocol: 2 }, 'E_FRAME_INVALID'],
+    ['a missing field', { type: 'register', protocol: PROTOCOL_VERSION }, 'E_FRAME_INVALID'],
     ['an unknown field', { ...register, surprise: 1 }, 'E_FRAME_INVALID'],
     ["another node's id", { ...register, nodeId: 'a'.repeat(26) }, 'E_FRAME_FOREIGN_ID'],
     ['a private key', { ...register, private_key: 'x' }, 'E_FRAME_PRIVATE_KEY'],

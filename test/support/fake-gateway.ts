@@ -27,6 +27,7 @@ import { CLOSE, type RegisterFrame, type Settings } from '../../protocol/frames.
 import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '../../protocol/http.ts'
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey } from '../../protocol/ids.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
+import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 import {
   type FakeAnswer,
   jsonAnswer,
@@ -150,7 +151,7 @@ export class FakeGateway {
   ): Promise<void> {
     const node = this.nodes.get(session.node)
     if (node === undefined) throw new Error('a session of a node that never enrolled')
-    const answer = { protocol: 2, fleet: this.fleet, time: this.now() }
+    const answer = { protocol: PROTOCOL_VERSION, fleet: this.fleet, time: this.now() }
     const { node: id, proof } = session
     const leaseMs = 7 * 24 * 60 * 60_000
     const transcript = sessionTranscript({ ...answer, leaseMs, node: id, proof, generation, ...signed })
