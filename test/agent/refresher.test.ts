@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { createLog } from '../../agent/log.ts'
 import { ChangeWatch } from '../../agent/secrets/change-watch.ts'
 import type { Secrets } from '../../agent/secrets/kept-secrets.ts'
-import { Refresher } from '../../agent/secrets/refresher.ts'
+import { GATHER_MS, Refresher } from '../../agent/secrets/refresher.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { UserError } from '../../host/user-error.ts'
 import { SecretName } from '../../protocol/ids.ts'
@@ -75,14 +75,14 @@ describe('a refresher', () => {
     refresher.start(secrets('first'))
     now = 'second'
     for (let n = 0; n < 50; n++) refresher.notice()
-    await pass(100)
+    await pass(GATHER_MS / 2)
     refresher.notice()
-    await pass(99)
+    await pass(GATHER_MS / 2 - 1)
     expect(fetches).toBe(0)
     await pass(1)
     expect([fetches, used]).toEqual([1, ['second']])
     refresher.notice()
-    await pass(200)
+    await pass(GATHER_MS)
     expect([fetches, used]).toEqual([2, ['second']])
     expect(clock.pending).toBe(0)
   })
@@ -96,9 +96,9 @@ describe('a refresher', () => {
       meanwhile = () => {}
     }
     refresher.notice()
-    await pass(200)
+    await pass(GATHER_MS)
     expect([fetches, used]).toEqual([1, []])
-    await pass(200)
+    await pass(GATHER_MS)
     expect([fetches, used]).toEqual([2, ['second']])
   })
 
@@ -109,7 +109,7 @@ describe('a refresher', () => {
     expect(fetches).toBe(0)
     now = 'second'
     refresher.start(secrets('first'))
-    await pass(200)
+    await pass(GATHER_MS)
     expect(used).toEqual(['second'])
   })
 
@@ -121,12 +121,12 @@ describe('a refresher', () => {
       problem = code
       now = 'second'
       refresher.notice()
-      await pass(200)
+      await pass(GATHER_MS)
       for (const wait of [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
         const before = fetches
         await pass(wait - 1)
         await pass(1)
-        await pass(199)
+        await pass(GATHER_MS - 1)
         expect([wait, fetches]).toEqual([wait, before])
         await pass(1)
         expect([wait, fetches]).toEqual([wait, before + 1])
@@ -134,7 +134,7 @@ describe('a refresher', () => {
       expect(lines).toHaveLength(1)
       problem = undefined
       await pass(30_000)
-      await pass(200)
+      await pass(GATHER_MS)
       expect(used).toEqual(['second'])
     },
   )
@@ -146,13 +146,13 @@ describe('a refresher', () => {
       refresher.start(secrets('first'))
       problem = code
       refresher.notice()
-      await pass(200)
+      await pass(GATHER_MS)
       expect([fetches, used, clock.pending]).toEqual([1, [], 0])
       expect(lines.join()).toContain(code)
       problem = undefined
       now = 'second'
       refresher.notice()
-      await pass(200)
+      await pass(GATHER_MS)
       expect(used).toEqual(['second'])
     },
   )
@@ -162,7 +162,7 @@ describe('a refresher', () => {
     refresher.start(secrets('first'))
     for (now of ['unfit', 'first', 'third']) {
       refresher.notice()
-      await pass(200)
+      await pass(GATHER_MS)
     }
     expect(used).toEqual(['third'])
     expect(lines.join()).toContain('E_SECRET_NOT_TEXT')
@@ -174,7 +174,7 @@ describe('a refresher', () => {
     refresher.start(current)
     now = 'canary-second'
     refresher.notice()
-    await pass(200)
+    await pass(GATHER_MS)
     expect(handedOut.map(String)).toEqual(['[REDACTED 5 bytes]', '[WIPED]'])
     expect(lines.join()).not.toContain('canary')
   })
