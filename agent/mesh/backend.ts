@@ -82,12 +82,17 @@ export class SystemBackend implements WireGuardBackend {
    * @returns whether the name is free; if not, the interface is another's.
    */
   async removeLeft(): Promise<boolean> {
-    const link = await findLink(this.#options.commands, this.#options.iface)
+    const { commands, iface } = this.#options
+    const noted = this.#record.read()
+    const { index, pid } = noted ?? {}
+    const isBeingMade = noted !== undefined && index === undefined && pid === undefined
+    const link = await poll(() => findLink(commands, iface), isBeingMade ? END_TIMEOUT_MS : 0)
     if (link !== undefined && !(await this.#isOurs(link))) return false
-    const pid = this.#record.read()?.pid
-    // Its interface may be in another network namespace, and still on its way up.
+    // Its interface is still on its way up, or in another network namespace.
     if (link === undefined && pid !== undefined && this.#isWireguardGo(pid)) process.kill(pid)
     await this.#takeAway(link)
+    // `wg` itself removes the socket of a wireguard-go that was killed, too, once nobody answers there.
+    if (link === undefined && pid !== undefined) await this.#readIfThere()
     return true
   }
 
