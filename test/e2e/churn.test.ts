@@ -14,7 +14,7 @@ import { MeshStatusList } from '../../protocol/mesh-http.ts'
 import { Dice } from '../fuzz/mutate.ts'
 import { canMakeNamespaces, processesIn } from '../support/netns.ts'
 
-const SEED = Number(process.env['CHURN_SEED'] ?? 20_261_123)
+const SEED = Number(process.env['CHURN_SEED'] ?? 20_261_136)
 const OPERATIONS = 50
 /** On two cores. */
 const MOST = 7
