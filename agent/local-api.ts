@@ -31,6 +31,12 @@ interface Agent {
   watchSecrets(names: readonly SecretName[], tell: (notice: SecretNotice) => void): () => void
 }
 
+export const LOCK_FILE = 'agent.lock'
+
+/** Whoever has it knows that no agent runs on the directory, and that none starts. Undefined if one runs. */
+export const takeAgentLock = (directory: string): ProcessLock | undefined =>
+  takeProcessLock(join(directory, LOCK_FILE))
+
 export class LocalApi {
   readonly #server: Server
   readonly #lock: ProcessLock
@@ -46,7 +52,7 @@ export class LocalApi {
    */
   static async listen(directory: string, agent: Promise<Agent>): Promise<LocalApi> {
     const path = socketPath(directory)
-    const lock = takeProcessLock(join(directory, 'agent.lock'))
+    const lock = takeAgentLock(directory)
     if (lock === undefined) throw alreadyRunning(directory)
     try {
       // Whoever left it there runs no more.
@@ -134,7 +140,7 @@ const failure = (error: unknown): Failure => {
   return { code, message, exitCode, ...(why !== undefined && { why }), ...(fix !== undefined && { fix }) }
 }
 
-const alreadyRunning = (directory: string): UserError =>
+export const alreadyRunning = (directory: string): UserError =>
   new UserError({
     code: 'E_ALREADY_RUNNING',
     message: `an agent runs on ${directory} already`,

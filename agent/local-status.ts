@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import { EXIT, UserError } from '../host/user-error.ts'
 
+export const SOCKET_FILE = 'agent.sock'
 /** `sun_path` holds 104 bytes with its final NUL on macOS, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 103
 const TIMEOUT_MS = 5_000
@@ -81,7 +82,7 @@ export const AgentStatus = z.object({
 export type AgentStatus = z.infer<typeof AgentStatus>
 
 export function socketPath(directory: string): string {
-  const path = join(directory, 'agent.sock')
+  const path = join(directory, SOCKET_FILE)
   if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path
   throw new UserError({
     code: 'E_DIRECTORY_TOO_LONG',

@@ -3,6 +3,7 @@ import { defineGroup, runMain } from '../host/command-line.ts'
 import { checkConfigCommand } from './commands/check-config.ts'
 import { execCommand } from './commands/exec.ts'
 import { joinCommand } from './commands/join.ts'
+import { leaveCommand } from './commands/leave.ts'
 import { renderCommand } from './commands/render.ts'
 import { rotateIdentityCommand } from './commands/rotate-identity.ts'
 import { rotateWireguardCommand } from './commands/rotate-wireguard.ts'
@@ -25,6 +26,7 @@ await runMain(
       renderCommand,
       rotateIdentityCommand,
       rotateWireguardCommand,
+      leaveCommand,
       checkConfigCommand,
       versionCommand,
     ],

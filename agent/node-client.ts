@@ -9,6 +9,7 @@ import { EXIT, UserError } from '../host/user-error.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import {
   IdentityRotateReply,
+  NodeLeaveReply,
   RelayGrantReply,
   type WireguardKeyBody,
   WireguardKeyReply,
@@ -65,6 +66,7 @@ const NOTHING = new Uint8Array()
 const SECRETS_PATH = '/v1/node/secrets' satisfies CarriedRequest['path']
 const RELAY_GRANT_PATH = '/v1/node/relay-grant'
 const IDENTITY_PATH = '/v1/node/identity'
+const LEAVE_PATH = '/v1/node/leave'
 const WIREGUARD_PATH = '/v1/node/wireguard-key'
 
 export class NodeClient {
@@ -140,6 +142,12 @@ export class NodeClient {
     const { answer } = await sendSigned(this.#options.clock, (now) => this.#post(WIREGUARD_PATH, told, now))
     const { wireguard, next } = parseAnswer(WireguardKeyReply, answer)
     if ((told.step === 'announce' ? next : wireguard) !== told.key) throw otherKey('WireGuard')
+  }
+
+  /** Takes this node out of its fleet, for good. */
+  async leave(): Promise<void> {
+    const { answer } = await sendSigned(this.#options.clock, (now) => this.#post(LEAVE_PATH, {}, now))
+    parseAnswer(NodeLeaveReply, answer)
   }
 
   /** Undefined if it could not be carried, or its answer could not. */

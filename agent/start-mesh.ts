@@ -1,9 +1,6 @@
 /** Puts the mesh engine together for this node, and brings its interface up. */
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../host/private-file.ts'
-import { parseJson } from '../protocol/json.ts'
 import { systemBootClock } from './boot-clock.ts'
 import type { Clock } from './clock.ts'
 import type { NodeConfig } from './config/node-config.ts'
@@ -14,8 +11,7 @@ import { SystemBackend } from './mesh/backend.ts'
 import { MeshEngine } from './mesh/engine.ts'
 import type { MeshEngineOptions } from './mesh/engine-options.ts'
 import { systemCommands } from './mesh/exec.ts'
-import type { ForwardingNote } from './mesh/forwarding.ts'
-import { bootId } from './mesh/interface-record.ts'
+import { forwardingNote } from './mesh/forwarding-note.ts'
 import { MapLease } from './mesh/map-lease.ts'
 import { openMtuProbe } from './mesh/mtu-probe.ts'
 import { systemAddresses } from './mesh/paths/network-watch.ts'
@@ -24,6 +20,9 @@ import { removeLeftRules } from './mesh/relay/loopback.ts'
 import { createNodeRelay } from './mesh/relay/node-relay.ts'
 import type { RelayPaths } from './mesh/relay-paths.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
+
+export const MAP_FILE = 'mesh.json'
+export const LEASE_FILE = 'mesh-lease.json'
 
 interface Options {
   readonly node: JoinedNode
@@ -69,7 +68,7 @@ function createEngine(
   const { interface: iface, listenPort, publicEndpoint, stun, userspace } = config
   const { directory, keys } = node
   const { id, fleet, ipv4, ipv4Range } = node.state.node
-  const cache = join(directory, 'mesh.json')
+  const cache = join(directory, MAP_FILE)
   const commands = systemCommands
   return new MeshEngine({
     fleet: { id: fleet, ipv4Range },
@@ -101,7 +100,7 @@ function createEngine(
     routes: {
       offers: config.routes,
       masquerade: config.routesMasquerade,
-      note: fileNote(join(directory, `forwarding-${iface}.json`)),
+      note: forwardingNote(directory, iface),
     },
     relay,
     names: createNames({ node, clock, log, config }),
@@ -116,7 +115,7 @@ function createEngine(
 }
 
 function createLease({ node, clock, log }: Options): MapLease {
-  const path = join(node.directory, 'mesh-lease.json')
+  const path = join(node.directory, LEASE_FILE)
   const save = (text: string) => {
     try {
       writePrivateFile(path, text)
@@ -131,22 +130,6 @@ function readText(path: string): string | undefined {
   const content = readPrivateFile(path)
   return content && Buffer.from(content).toString('utf8')
 }
-
-/** A restart of the machine undoes what was changed, and the note then says nothing of it. */
-function fileNote(path: string): ForwardingNote {
-  return {
-    load: () => {
-      const note = Note.safeParse(parseJson(readPrivateFile(path) ?? ''))
-      return note.success && note.data.boot === bootId() ? note.data.changed : undefined
-    },
-    save: (changed) => {
-      if (changed === undefined) rmSync(path, { force: true })
-      else writePrivateFile(path, `${JSON.stringify({ boot: bootId(), changed })}\n`)
-    },
-  }
-}
-
-const Note = z.object({ boot: z.string(), changed: z.string() })
 
 function createNames({ node, clock, log, config }: Options): MeshNames | undefined {
   const { names: mode, interface: iface } = config

@@ -192,6 +192,11 @@ export class Machine {
     return agent.exitCode
   }
 
+  /** Out of the fleet, and all of it off the machine. */
+  async leave(): Promise<void> {
+    output('clawnode leave', await this.clawnode(['leave', '--dir', this.directory, '--yes']))
+  }
+
   clawnode(args: readonly string[]): Promise<Finished> {
     return run(this.host, CLAWNODE, args)
   }

@@ -129,6 +129,10 @@ export class Fleet extends DurableObject<Env> {
     return this.#standing.remove(name)
   }
 
+  leave(id: NodeId): Promise<boolean> {
+    return this.#standing.leave(id)
+  }
+
   hold(id: NodeId, reason: string | null): Promise<void> {
     return this.#standing.hold(id, reason)
   }

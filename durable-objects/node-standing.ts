@@ -18,15 +18,17 @@ export class NodeStanding {
 
   /** Removes the node everywhere: its identity is refused from now on, its socket is cut, and its peers hear of it at once. */
   async remove(name: NodeName): Promise<NodeRecord | undefined> {
-    const { sql, nodes } = this.#fleet
-    const node = nodes.byName(name)
-    if (node === undefined) return undefined
-    const now = Date.now()
-    await this.#change(node.id, () => {
-      sql.run('UPDATE nodes SET removed_at = ?, mesh = 0 WHERE id = ?', now, node.id)
-      releaseAddress(sql, ipv4ToNumber(node.ipv4), now)
-    })
+    const node = this.#fleet.nodes.byName(name)
+    if (node !== undefined) await this.#remove(node)
     return node
+  }
+
+  /** The same, by the node's own wish: its name may be another's by now. @returns whether it was still there. */
+  async leave(id: NodeId): Promise<boolean> {
+    const node = this.#fleet.nodes.get(id)
+    if (node === undefined || node.removed) return false
+    await this.#remove(node)
+    return true
   }
 
   /** Holds a node: its sessions end, its requests are refused, and its peers drop it, until it is released (`reason` null). */
@@ -40,6 +42,15 @@ export class NodeStanding {
   async settleAll(): Promise<void> {
     const unsettled = this.#fleet.sql.all<{ node_id: NodeId }>('SELECT node_id FROM unsettled LIMIT 100')
     for (const { node_id } of unsettled) await this.#settle(node_id)
+  }
+
+  #remove({ id, ipv4 }: NodeRecord): Promise<void> {
+    const { sql } = this.#fleet
+    const now = Date.now()
+    return this.#change(id, () => {
+      sql.run('UPDATE nodes SET removed_at = ?, mesh = 0 WHERE id = ?', now, id)
+      releaseAddress(sql, ipv4ToNumber(ipv4), now)
+    })
   }
 
   async #change(id: NodeId, work: () => void): Promise<void> {

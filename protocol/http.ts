@@ -143,6 +143,11 @@ export type WireguardKeyBody = z.infer<typeof WireguardKeyBody>
 export const WireguardKeyReply = z.object({ wireguard: WireGuardKey, next: WireGuardKey.nullable() })
 export type WireguardKeyReply = z.infer<typeof WireguardKeyReply>
 
+/** POST /v1/node/leave: nothing to say, but that the request is one. */
+export const NodeLeaveBody = z.strictObject({})
+export const NodeLeaveReply = z.object({ left: NodeId })
+export type NodeLeaveReply = z.infer<typeof NodeLeaveReply>
+
 /** The new key agrees to be this node's key, at this gateway. */
 export const RotationClaims = z.object({ sub: NodeId, aud: z.string(), iat: z.int() })
 export type RotationClaims = z.infer<typeof RotationClaims>

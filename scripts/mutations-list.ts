@@ -3,6 +3,7 @@ import { AUDIT_TRAIL } from './mutations-of-audit.ts'
 import { CHANGES_OF_SECRETS } from './mutations-of-changes.ts'
 import { ENFORCEMENT } from './mutations-of-enforcement.ts'
 import { KEYS_OF_THE_MESH } from './mutations-of-keys.ts'
+import { LEAVING } from './mutations-of-leaving.ts'
 import { MESH_POLICY } from './mutations-of-mesh-policy.ts'
 import { WATCHED_MESH } from './mutations-of-mesh-watch.ts'
 import { NAMES_OF_THE_MESH } from './mutations-of-names.ts'
@@ -936,6 +937,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ANSWERS,
   ...ENFORCEMENT,
   ...KEYS_OF_THE_MESH,
+  ...LEAVING,
   ...NAMES_OF_THE_MESH,
   ...MESH_POLICY,
   ...WATCHED_MESH,

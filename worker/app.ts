@@ -18,6 +18,7 @@ import { meshStatusRoutes } from './routes/mesh-status.ts'
 import { metricRoutes } from './routes/metrics.ts'
 import { nodeAuditRoutes } from './routes/node-audit.ts'
 import { nodeIdentityRoutes } from './routes/node-identity.ts'
+import { nodeLeaveRoutes } from './routes/node-leave.ts'
 import { nodeRelayRoutes } from './routes/node-relay.ts'
 import { nodeSecretRoutes } from './routes/node-secrets.ts'
 import { nodeWireguardKeyRoutes } from './routes/node-wireguard-key.ts'
@@ -61,6 +62,7 @@ app.route('/v1/mesh/policy', meshPolicyRoutes)
 app.route('/v1/node/secrets', nodeSecretRoutes)
 app.route('/v1/node/identity', nodeIdentityRoutes)
 app.route('/v1/node/wireguard-key', nodeWireguardKeyRoutes)
+app.route('/v1/node/leave', nodeLeaveRoutes)
 app.route('/v1/node/audit', nodeAuditRoutes)
 app.route('/v1/node/relay-grant', nodeRelayRoutes)
 app.route('/v1/relay', relayRoutes)

@@ -80,7 +80,7 @@ function checkSameGateway({ gateway, node }: NodeState, url: GatewayUrl): void {
   throw new UserError({
     code: 'E_ALREADY_JOINED',
     message: `this is already ${node.name} of the gateway ${gateway.url}`,
-    fix: 'choose another directory with --dir, or remove this one to leave that fleet',
+    fix: 'choose another directory with --dir, or leave that fleet with `clawnode leave`',
     exitCode: EXIT.conflict,
   })
 }

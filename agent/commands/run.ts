@@ -4,10 +4,11 @@ import { EXIT } from '../../host/user-error.ts'
 import { systemClock } from '../clock.ts'
 import { loadNodeConfig } from '../config/node-config.ts'
 import { removeLeftNames } from '../dns/left-names.ts'
-import { openJoinedNode } from '../joined-node.ts'
+import { type JoinedNode, openJoinedNode } from '../joined-node.ts'
 import { LocalApi } from '../local-api.ts'
 import { stderrLog } from '../log.ts'
 import { systemCommands } from '../mesh/exec.ts'
+import { readNodeState } from '../node-state.ts'
 import { RunningAgent } from '../running-agent.ts'
 import { forgetCached } from '../secrets/secret-cache.ts'
 import { startMesh } from '../start-mesh.ts'
@@ -26,11 +27,14 @@ export const runCommand = defineCommand({
     process.umask(0o077)
     const stop = stopOnSignal()
     const log = stderrLog(config.logLevel)
-    const node = await openJoinedNode(config.directory, systemClock, config)
+    readNodeState(config.directory)
     const started = Promise.withResolvers<RunningAgent>()
-    if (!config.secretsCache.isKept) forgetCached(node.directory, log)
-    const api = await LocalApi.listen(node.directory, started.promise)
+    const api = await LocalApi.listen(config.directory, started.promise)
+    let node: JoinedNode | undefined
     try {
+      // What was there before the lock was ours, a command that had it may have taken away: `leave` does.
+      node = await openJoinedNode(config.directory, systemClock, config)
+      if (!config.secretsCache.isKept) forgetCached(node.directory, log)
       await removeLeftNames({
         stateDirectory: node.directory,
         commands: systemCommands,
@@ -52,7 +56,7 @@ export const runCommand = defineCommand({
       return outcome === 'removed' ? EXIT.revoked : EXIT.ok
     } finally {
       await api.close()
-      node.connection.close()
+      node?.connection.close()
     }
   },
 })

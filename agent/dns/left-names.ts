@@ -3,7 +3,7 @@ import type { Log } from '../log.ts'
 import type { Commands } from '../mesh/exec.ts'
 import { HostsFile, type HostsPaths, SYSTEM_HOSTS } from './hosts-file.ts'
 import { MachineNames } from './machine-names.ts'
-import { recordedInterfaces } from './names-record.ts'
+import { NamesRecord, recordedInterfaces } from './names-record.ts'
 
 interface Options {
   readonly stateDirectory: string
@@ -23,3 +23,9 @@ export async function removeLeftNames(options: Options): Promise<void> {
     await new MachineNames({ iface, stateDirectory, commands, hosts, log }).keepOnly(undefined)
   }
 }
+
+/** The interfaces whose names are still in /etc/hosts. */
+export const namesLeft = (stateDirectory: string): string[] =>
+  recordedInterfaces(stateDirectory).filter((iface) =>
+    new NamesRecord(stateDirectory, iface).read().includes('hosts'),
+  )

@@ -29,8 +29,8 @@ export interface WireGuardBackend {
 interface Options {
   readonly commands: Commands
   readonly iface: string
-  /** The node's own key: an interface that holds it is ours. */
-  readonly publicKey: WireGuardKey
+  /** The node's own key: an interface that holds it is ours. Undefined if that cannot be known any more. */
+  readonly publicKey: WireGuardKey | undefined
   readonly stateDirectory: string
   /** Not the kernel's. An interface of ours that is already there is taken over whatever it is. */
   readonly userspace: boolean
@@ -73,14 +73,48 @@ export class SystemBackend implements WireGuardBackend {
 
   async remove(): Promise<void> {
     if (this.#kind === undefined) return
+    await this.#takeAway(await findLink(this.#options.commands, this.#options.iface))
+    this.#kind = undefined
+  }
+
+  /**
+   * Removes what an agent that was killed has left, with its wireguard-go. To be called by whoever holds the directory's lock: no agent of it runs then.
+   * @returns whether the name is free; if not, the interface is another's.
+   */
+  async removeLeft(): Promise<boolean> {
+    const { commands, iface } = this.#options
+    const noted = this.#record.read()
+    const { index, pid } = noted ?? {}
+    const isBeingMade = noted !== undefined && index === undefined && pid === undefined
+    const link = await poll(() => findLink(commands, iface), isBeingMade ? END_TIMEOUT_MS : 0)
+    if (link !== undefined && !(await this.#isOurs(link))) return false
+    // Its interface is still on its way up, or in another network namespace.
+    if (link === undefined && pid !== undefined && this.#isWireguardGo(pid)) process.kill(pid)
+    await this.#takeAway(link)
+    // `wg` itself removes the socket of a wireguard-go that was killed, too, once nobody answers there.
+    if (link === undefined && pid !== undefined) await this.#readIfThere()
+    return true
+  }
+
+  async #takeAway(link: Link | undefined): Promise<void> {
     const { commands, iface } = this.#options
     const pid = this.#record.read()?.pid
-    if ((await findLink(commands, iface)) !== undefined)
-      await commands.run('ip', ['link', 'delete', 'dev', iface])
+    if (link !== undefined) await commands.run('ip', ['link', 'delete', 'dev', iface])
     // Without its interface wireguard-go ends by itself.
     if (pid !== undefined && this.#isWireguardGo(pid)) await this.#awaitEnd(pid)
     this.#record.remove()
-    this.#kind = undefined
+  }
+
+  /** A note of this very interface is enough to remove it, whether anything answers for it or not. */
+  async #isOurs(link: Link): Promise<boolean> {
+    if (this.#record.read()?.index === link.index) return true
+    try {
+      await this.#adopt(link)
+      return true
+    } catch (error) {
+      if (error instanceof UserError) return false
+      throw error
+    }
   }
 
   async #adopt(link: Link): Promise<void> {
@@ -92,7 +126,8 @@ export class SystemBackend implements WireGuardBackend {
     if (state === undefined) throw taken(iface, 'it is not a WireGuard interface, or nothing answers for it')
     const { publicKey: found } = state
     // A note made before the interface existed proves only that nobody has yet given it another key.
-    const ours = found === publicKey || (noted && (found === undefined || record.index !== undefined))
+    const isOwnKey = found !== undefined && found === publicKey
+    const ours = isOwnKey || (noted && (found === undefined || record.index !== undefined))
     if (!ours) throw taken(iface, "its key is not this node's")
     this.#kind = link.kind === 'wireguard' ? 'kernel' : 'userspace'
   }

@@ -2,7 +2,7 @@
  * A note in the state directory that an interface is ours. An agent that was killed before it had set its key, or that has changed its
  * key since, knows its interface by it.
  */
-import { readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { readPrivateFile, writePrivateFile } from '../../host/private-file.ts'
@@ -17,6 +17,7 @@ const Content = z.strictObject({
   /** Of wireguard-go. */
   pid: z.int().positive().optional(),
 })
+const FILE = /^interface-(.+)\.json$/
 type Content = z.infer<typeof Content>
 
 export class InterfaceRecord {
@@ -40,5 +41,9 @@ export class InterfaceRecord {
     rmSync(this.#path, { force: true })
   }
 }
+
+/** The interfaces for which there is a note. */
+export const notedInterfaces = (stateDirectory: string): string[] =>
+  readdirSync(stateDirectory).flatMap((name) => FILE.exec(name)?.[1] ?? [])
 
 export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()

@@ -4,24 +4,17 @@
  */
 import {
   chmodSync,
-  closeSync,
-  constants,
-  fstatSync,
-  ftruncateSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   realpathSync,
-  rmSync,
   statfsSync,
-  writeSync,
 } from 'node:fs'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { MAX_SECRET_BYTES } from '../../protocol/limits.ts'
+import { wipeDirectory } from '../../host/wiped-file.ts'
 import { err, ok, type Result } from '../../protocol/result.ts'
 
 /** statfs(2). */
@@ -144,36 +137,6 @@ function startTime(pid: number): string | undefined {
     return status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
   } catch {
     return undefined
-  }
-}
-
-/** Others may be at it in the same moment. */
-function wipeDirectory(path: string): void {
-  try {
-    for (const name of readdirSync(path)) wipeFile(join(path, name))
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-  }
-  rmSync(path, { recursive: true, force: true })
-}
-
-/** Who still has it open finds zeros, or nothing. */
-function wipeFile(path: string): void {
-  const { O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = constants
-  let file: number
-  try {
-    if (!lstatSync(path).isFile()) return
-    file = openSync(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return
-    throw error
-  }
-  try {
-    // What is larger the command has put there, and may say that it is larger than any memory.
-    writeSync(file, new Uint8Array(Math.min(fstatSync(file).size, MAX_SECRET_BYTES)), 0)
-    ftruncateSync(file)
-  } finally {
-    closeSync(file)
   }
 }
 

@@ -22,7 +22,7 @@ import type { Log } from '../log.ts'
 import type { ReceivedSecret } from './received.ts'
 import type { SecretReference } from './reference.ts'
 
-const DIRECTORY = 'secrets-cache'
+export const CACHE_DIRECTORY = 'secrets-cache'
 const NEWEST_FILE = 'newest.json'
 
 /** In clear is what must be known to take a value away again; all of it is bound to the value. */
@@ -67,7 +67,7 @@ export class SecretCache {
 
   constructor(options: Options) {
     this.#options = options
-    this.#path = join(options.directory, DIRECTORY)
+    this.#path = join(options.directory, CACHE_DIRECTORY)
   }
 
   /** After they were fetched, and so at a time that the gateway has agreed with. */
@@ -169,7 +169,7 @@ export class SecretCache {
  */
 export function forgetCached(directory: string, log: Log, names?: readonly SecretName[]): void {
   try {
-    if (names === undefined) rmSync(join(directory, DIRECTORY), { recursive: true, force: true })
+    if (names === undefined) rmSync(join(directory, CACHE_DIRECTORY), { recursive: true, force: true })
     for (const path of entryPaths(directory)) {
       const entry = readEntry(path)
       // One that cannot be read might be of that name.
@@ -189,7 +189,7 @@ const isFor = (
   header.name === name && header.asked === (version ?? null) && header.workload === (workload ?? null)
 
 function entryPaths(directory: string): string[] {
-  const path = join(directory, DIRECTORY)
+  const path = join(directory, CACHE_DIRECTORY)
   try {
     return readdirSync(path)
       .filter((name) => /^[0-9a-f]{64}\.json$/.test(name))

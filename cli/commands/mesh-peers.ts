@@ -1,9 +1,9 @@
 /** `claw mesh peers` and `rm-peer`: devices that have a configuration of `claw mesh export` and no agent. */
 import { defineCommand } from '../../host/command-line.ts'
+import { confirmByName, yesOption } from '../../host/confirm.ts'
 import { outputOption } from '../../host/options.ts'
 import { ago, printJsonList, table } from '../../host/output.ts'
 import type { PeerItem } from '../../protocol/mesh-http.ts'
-import { confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 
 export const peers = defineCommand({

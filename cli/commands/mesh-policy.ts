@@ -1,12 +1,12 @@
 /** `claw mesh policy`: who may reach whom, and where. */
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
+import { confirm, yesOption } from '../../host/confirm.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, printJson, printJsonList, table } from '../../host/output.ts'
 import { plainLines, plainText } from '../../host/plain-text.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import type { MeshPolicyTestReply } from '../../protocol/mesh-policy-api.ts'
 import { parsePortQuery } from '../../protocol/port-set.ts'
-import { confirm, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { changesText, pairs } from '../mesh/policy-changes.ts'
 import { policyError, readPolicyFile } from '../mesh/policy-file.ts'

@@ -1,5 +1,6 @@
 /** `claw node`: the machines of the fleet. */
 import { defineCommand, defineGroup } from '../../host/command-line.ts'
+import { confirmByName, yesOption } from '../../host/confirm.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { ago, fields, printJson, printJsonList, table } from '../../host/output.ts'
 import { type NodeItem, QuarantineBody } from '../../protocol/http.ts'
@@ -7,7 +8,6 @@ import { Ipv4 } from '../../protocol/ids.ts'
 import { MAX_TAGS } from '../../protocol/limits.ts'
 import { type NodeRoutes, RouteChange } from '../../protocol/node-routes.ts'
 import { TagChange } from '../../protocol/node-tags.ts'
-import { confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 
 const ls = defineCommand({

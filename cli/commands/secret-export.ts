@@ -1,9 +1,9 @@
 /** `claw secret export`: many values at once, in clear. */
 import { fstatSync } from 'node:fs'
 import { defineCommand } from '../../host/command-line.ts'
+import { confirm, yesOption } from '../../host/confirm.ts'
 import { createPrivateFile } from '../../host/private-file.ts'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { confirm, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { asDotenv, asJson, type Exported } from '../secrets/export-form.ts'
 import { isIn, parseFolder } from '../secrets/names.ts'

@@ -1,8 +1,8 @@
 /** `claw secret rm|undelete|destroy|purge`: the end of versions, and of a secret. */
 import { defineCommand } from '../../host/command-line.ts'
+import { confirm, confirmByName, yesOption } from '../../host/confirm.ts'
 import { outputOption, usageError } from '../../host/options.ts'
 import { printJson } from '../../host/output.ts'
-import { confirm, confirmByName, yesOption } from '../confirm.ts'
 import { connectionOptions, withGateway } from '../connection.ts'
 import { parseSecretName } from '../secrets/names.ts'
 import { parseNumber } from '../secrets/options.ts'

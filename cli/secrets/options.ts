@@ -1,8 +1,9 @@
 /** Flags that several commands about secrets have in common. */
+
+import { yesOption } from '../../host/confirm.ts'
 import { type OptionSpecs, usageError } from '../../host/options.ts'
 import { NodeName, Tags } from '../../protocol/ids.ts'
 import type { SecretReaders } from '../admin-client.ts'
-import { yesOption } from '../confirm.ts'
 
 export const identityOption = {
   identity: {

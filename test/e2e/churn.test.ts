@@ -2,6 +2,7 @@
  * Fifty joins and leaves at random, with whole agents: who may talk to whom afterwards is what the policy says, and of those that left nothing
  * is left. What happens follows from the seed, which is printed.
  */
+import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { base64UrlToBase64 } from '../../crypto/bytes.ts'
 import { eventually } from '../../demo/eventually.ts'
@@ -13,7 +14,7 @@ import { MeshStatusList } from '../../protocol/mesh-http.ts'
 import { Dice } from '../fuzz/mutate.ts'
 import { canMakeNamespaces, processesIn } from '../support/netns.ts'
 
-const SEED = Number(process.env['CHURN_SEED'] ?? 20_261_123)
+const SEED = Number(process.env['CHURN_SEED'] ?? 20_261_136)
 const OPERATIONS = 50
 /** On two cores. */
 const MOST = 7
@@ -60,8 +61,8 @@ const arePeers = (a: Member, b: Member): boolean =>
 class Fleet {
   readonly lab = new Lab()
   readonly members: Member[] = []
-  /** Machines that said goodbye, and those that were removed while their agents knew nothing of it. */
-  readonly left: Machine[] = []
+  /** Machines that left, and those that were removed while their agents knew nothing of it. */
+  readonly left: { readonly machine: Machine; readonly isUp: boolean }[] = []
   readonly removed: Machine[] = []
   readonly #dice = new Dice(SEED)
   readonly #tokens = new Map<Tags, string>()
@@ -99,14 +100,18 @@ class Fleet {
 
   /** An agent that dies of it has not taken its interface away. One that does not listen for signals yet has nothing to take away, and just ends. */
   async goodbye(machine: Machine): Promise<void> {
+    await this.#isRunning(machine)
+    await machine.end('SIGTERM')
+    expect(await machine.ended(), this.lab.log(machine.name)).toBe(EXIT.ok)
+  }
+
+  async #isRunning(machine: Machine): Promise<void> {
     const before = this.#upsBefore.get(machine) ?? 0
     await eventually(
       SETTLED_MS,
       async () => this.#ups(machine),
       (ups) => ups > before,
     )
-    await machine.end('SIGTERM')
-    expect(await machine.ended(), this.lab.log(machine.name)).toBe(EXIT.ok)
   }
 
   #start(machine: Machine): void {
@@ -125,7 +130,7 @@ class Fleet {
     const possible: (() => void)[] = []
     if (members.length < MOST) possible.push(this.#join, this.#join)
     if (members.length > FEWEST) possible.push(() => this.#remove(this.#pick(members)))
-    if (members.length > FEWEST && up.length > 0) possible.push(() => this.#leave(this.#pick(up)))
+    if (members.length > FEWEST) possible.push(() => this.#leave(this.#pick(members)))
     const tag = () => this.#tag(this.#pick(members))
     if (members.length > 0) possible.push(tag, tag)
     if (up.length > 0) possible.push(() => this.#stop(this.#pick(up)))
@@ -148,13 +153,13 @@ class Fleet {
     this.#do('is back', member.machine, async () => this.#start(member.machine))
   }
 
-  /** The agent says goodbye, and the node is taken off the list. */
+  /** By its own wish. An agent that has not come up yet would find nothing to run with. */
   #leave(member: Member): void {
-    const { machine } = this.#strike(member)
-    this.left.push(machine)
-    this.#do('leaves', machine, async () => {
-      await this.goodbye(machine)
-      await this.lab.clawOutput(['node', 'rm', machine.name, '--yes'])
+    const { machine, isUp } = this.#strike(member)
+    this.left.push({ machine, isUp })
+    this.#do(isUp ? 'leaves' : 'leaves while its agent is away', machine, async () => {
+      if (isUp) await this.#isRunning(machine)
+      await machine.leave()
     })
   }
 
@@ -275,11 +280,14 @@ describe.skipIf(!canMakeNamespaces)('a fleet that comes and goes (needs root and
     expect(seen).toEqual(seen.map(({ pair }, index) => ({ pair, got: expected[index] })))
   })
 
-  test('who was removed has ended by itself, and nobody leaves anything behind', async () => {
-    for (const machine of fleet.removed)
+  test('who was removed or has left has ended by itself, and nobody leaves anything behind', async () => {
+    const left = fleet.left.map(({ machine }) => machine)
+    const toldToEnd = fleet.left.filter(({ isUp }) => isUp).map(({ machine }) => machine)
+    for (const machine of [...fleet.removed, ...toldToEnd])
       expect(await machine.ended(), fleet.lab.log(machine.name)).toBe(EXIT.revoked)
     await Promise.all(fleet.members.map(({ machine }) => fleet.goodbye(machine)))
-    for (const machine of [...fleet.left, ...fleet.removed, ...fleet.members.map((one) => one.machine)]) {
+    for (const machine of left) expect(existsSync(machine.directory), machine.name).toBe(false)
+    for (const machine of [...left, ...fleet.removed, ...fleet.members.map((one) => one.machine)]) {
       const links = JSON.parse(await machine.run('ip', '-j', 'link')) as { ifname: string }[]
       expect(links.map(({ ifname }) => ifname).sort(), machine.name).toEqual(['eth0', 'lo'])
       expect(await machine.run('nft', 'list', 'ruleset'), machine.name).toBe('')

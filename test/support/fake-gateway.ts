@@ -24,7 +24,13 @@ import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { CLOSE, type RegisterFrame, type Settings } from '../../protocol/frames.ts'
-import { EnrolBody, type EnrolReply, IdentityRotateBody, JOIN_JWT_TYPE } from '../../protocol/http.ts'
+import {
+  EnrolBody,
+  type EnrolReply,
+  IdentityRotateBody,
+  JOIN_JWT_TYPE,
+  NodeLeaveBody,
+} from '../../protocol/http.ts'
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey } from '../../protocol/ids.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
 import { PROTOCOL_VERSION } from '../../protocol/version.ts'
@@ -68,7 +74,7 @@ export class FakeGateway {
   readonly workloads: (string | undefined)[] = []
   /** Whether the owner has asked for a new identity key. */
   rotationAsked = true
-  /** Enrolments and rotations that are done and whose answer is then lost. */
+  /** Enrolments, rotations and departures that are done and whose answer is then lost. */
   lostAnswers = 0
   /** Who signs as the gateway; an impostor has a key of their own. */
   signer: GatewaySigner
@@ -77,6 +83,8 @@ export class FakeGateway {
     answer
   /** Identity keys in force, by node. */
   readonly identities = new Map<string, IdentityKey>()
+  /** Nodes that have left. */
+  readonly left = new Set<string>()
   now: () => number = () => Date.now()
   readonly #ca: string
   readonly #spki: string
@@ -208,6 +216,7 @@ export class FakeGateway {
     if (route === 'POST /v1/enrol') return this.#enrol(request, body)
     if (route === 'POST /v1/node/secrets') return this.#deliver(request, body)
     if (route === 'POST /v1/node/identity') return this.#rotate(request, body)
+    if (route === 'POST /v1/node/leave') return this.#leave(request, body)
     return this.#refusal('E_NOT_FOUND')
   }
 
@@ -269,6 +278,17 @@ export class FakeGateway {
     this.identities.set(node, identity)
     if (this.lostAnswers-- > 0) return undefined
     return jsonAnswer(200, { identity })
+  }
+
+  async #leave(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
+    const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
+    if (!proof.ok) return this.#refusal(proof.error)
+    const { sub: node } = proof.value
+    if (this.left.has(node)) return this.#refusal('E_NODE_REMOVED')
+    NodeLeaveBody.parse(parse(body))
+    this.left.add(node)
+    if (this.lostAnswers-- > 0) return undefined
+    return jsonAnswer(200, { left: node })
   }
 
   async #sawOurCertificate(session: FakeSession, register: RegisterFrame): Promise<boolean> {

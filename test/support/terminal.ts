@@ -1,18 +1,27 @@
-/** `claw` in a terminal, with somebody who answers. `script` holds the terminal. */
+/** `claw` or `clawnode` in a terminal, with somebody who answers. `script` holds the terminal. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 
-const CLAW = join(import.meta.dirname, '../../bin/claw.js')
+const PROGRAMS = join(import.meta.dirname, '../../bin')
 
 export const hasTerminal = spawnSync('script', ['--version']).status === 0
+
+interface Conversation {
+  readonly program?: 'claw' | 'clawnode'
+  readonly env?: Readonly<Record<string, string>>
+  readonly asked: string
+  readonly answer: string
+}
 
 /** Types the answer once it is asked for; what the terminal shows, and the exit code. */
 export async function inTerminal(
   args: readonly string[],
-  { env, asked, answer }: { env: Readonly<Record<string, string>>; asked: string; answer: string },
+  { program = 'claw', env = {}, asked, answer }: Conversation,
 ): Promise<{ readonly code: number | null; readonly shown: string }> {
-  const command = [process.execPath, CLAW, ...args].map((word) => `'${word}'`).join(' ')
+  const command = [process.execPath, join(PROGRAMS, `${program}.js`), ...args]
+    .map((word) => `'${word}'`)
+    .join(' ')
   const terminal = spawn('script', ['-qefc', `exec ${command}`, '/dev/null'], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, ...env },

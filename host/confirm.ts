@@ -1,6 +1,6 @@
 /** Asks before something that cannot be undone, or that shows what was hidden: a word has to be typed, not a reflex. */
 import { createInterface } from 'node:readline/promises'
-import { EXIT, UserError } from '../host/user-error.ts'
+import { EXIT, UserError } from './user-error.ts'
 
 export const yesOption = { type: 'boolean', help: 'do not ask' } as const
 
