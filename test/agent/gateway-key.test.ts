@@ -9,6 +9,7 @@ import { readNodeState } from '../../agent/node-state.ts'
 import { CLOSE } from '../../protocol/frames.ts'
 import { JOIN_JWT_TYPE } from '../../protocol/http.ts'
 import { NodeId } from '../../protocol/ids.ts'
+import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 import { clawnode } from '../support/clawnode.ts'
 import { createSigner, type FakeGateway } from '../support/fake-gateway.ts'
 import { ManualClock } from '../support/manual-clock.ts'
@@ -113,7 +114,7 @@ describe('a session with somebody who lacks the gateway’s key', () => {
   test.each([
     ['another session', { proof: 'A'.repeat(22) }],
     ['another generation', { generation: 7 }],
-    ['another protocol version', { protocol: 3 }],
+    ['another protocol version', { protocol: PROTOCOL_VERSION + 1 }],
     ['a longer lease of the map', { leaseMs: 60_000 }],
     ['another time', { time: 1 }],
     ['another node', { node: NodeId.parse('a'.repeat(26)) }],

@@ -23,7 +23,7 @@ import { nodeIdOf } from '../../crypto/node-id.ts'
 import { spkiSha256 } from '../../host/pins.ts'
 import { fleetIpv6Prefix, nodeIpv6, numberToIpv4 } from '../../protocol/addresses.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
-import { CLOSE, type RegisterFrame, type Settings } from '../../protocol/frames.ts'
+import { CLOSE, type RegisterFrame, type RequestFrame, type Settings } from '../../protocol/frames.ts'
 import {
   EnrolBody,
   type EnrolReply,
@@ -32,6 +32,7 @@ import {
   NodeLeaveBody,
 } from '../../protocol/http.ts'
 import { FleetId, GatewayKey, type IdentityKey, type SealingKey } from '../../protocol/ids.ts'
+import { ANSWER_SIGNATURE_HEADER, PROOF_SCHEME } from '../../protocol/proof.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
 import { PROTOCOL_VERSION } from '../../protocol/version.ts'
 import {
@@ -59,6 +60,9 @@ interface Credentials {
   readonly cert: string
   readonly key: string
 }
+
+/** What is looked at of a request, by whatever way it came. */
+type Asked = Pick<IncomingMessage, 'method' | 'url' | 'headers'>
 
 export class FakeGateway {
   readonly fleet = FleetId.parse('abcdefghijklmnopqrstuvwxyz')
@@ -207,12 +211,25 @@ export class FakeGateway {
     else sendAnswer(response, await this.#signed(answer, request))
   }
 
+  /** A request over a session is one like any other. */
+  async #carry(session: FakeSession, { n, path: url, proof, body }: RequestFrame): Promise<void> {
+    const request = { method: 'POST', url, headers: { authorization: `${PROOF_SCHEME} ${proof}` } }
+    const route = `POST ${url}`
+    this.#noteRequest(route)
+    const answer = await this.#answer(route, request, Buffer.from(body))
+    if (answer === undefined) return session.terminate()
+    const { status, body: answered, headers } = await this.#signed(answer, request)
+    session.send({
+      type: 'answer',
+      n,
+      status,
+      body: answered,
+      signature: headers[ANSWER_SIGNATURE_HEADER] ?? '',
+    })
+  }
+
   /** Undefined if the answer is lost on its way. */
-  #answer(
-    route: string,
-    request: IncomingMessage,
-    body: Uint8Array,
-  ): Promise<FakeAnswer | undefined> | FakeAnswer {
+  #answer(route: string, request: Asked, body: Uint8Array): Promise<FakeAnswer | undefined> | FakeAnswer {
     if (route === 'POST /v1/enrol') return this.#enrol(request, body)
     if (route === 'POST /v1/node/secrets') return this.#deliver(request, body)
     if (route === 'POST /v1/node/identity') return this.#rotate(request, body)
@@ -220,7 +237,7 @@ export class FakeGateway {
     return this.#refusal('E_NOT_FOUND')
   }
 
-  async #enrol(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
+  async #enrol(request: Asked, body: Uint8Array): Promise<FakeAnswer | undefined> {
     const [, token = ''] = (request.headers.authorization ?? '').split(' ')
     const { request: jws } = EnrolBody.parse(parse(body))
     const enrolment = await verifyEnrolment(jws, { token, origins: this.#origins, now: this.now() })
@@ -253,7 +270,7 @@ export class FakeGateway {
     return reply
   }
 
-  async #deliver(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer> {
+  async #deliver(request: Asked, body: Uint8Array): Promise<FakeAnswer> {
     const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
     if (!proof.ok) return this.#refusal(proof.error)
     const sealTo = this.#sealing.get(proof.value.sub)
@@ -266,7 +283,7 @@ export class FakeGateway {
     return reply.ok ? jsonAnswer(200, reply.value) : this.#refusal(reply.error.code, reply.error.detail)
   }
 
-  async #rotate(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
+  async #rotate(request: Asked, body: Uint8Array): Promise<FakeAnswer | undefined> {
     const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
     if (!proof.ok) return this.#refusal(proof.error)
     const { sub: node } = proof.value
@@ -280,7 +297,7 @@ export class FakeGateway {
     return jsonAnswer(200, { identity })
   }
 
-  async #leave(request: IncomingMessage, body: Uint8Array): Promise<FakeAnswer | undefined> {
+  async #leave(request: Asked, body: Uint8Array): Promise<FakeAnswer | undefined> {
     const proof = await this.#proofs.verify(this.#proven(request, body), this.identities)
     if (!proof.ok) return this.#refusal(proof.error)
     const { sub: node } = proof.value
@@ -307,7 +324,7 @@ export class FakeGateway {
       return sendRefusal(socket, await this.#signed({ ...refusal, headers }, request))
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const session = new FakeSession(webSocket, proof.value)
+      const session = new FakeSession(webSocket, proof.value, (frame) => void this.#carry(session, frame))
       const wanted = this.#wanted.shift()
       if (wanted === undefined) this.#sessions.push(session)
       else wanted(session)
@@ -319,7 +336,7 @@ export class FakeGateway {
     return [this.url, `https://127.0.0.2:${this.port}`]
   }
 
-  #proven(request: IncomingMessage, body: Uint8Array): ProvenRequest {
+  #proven(request: Asked, body: Uint8Array): ProvenRequest {
     const { method = '', url: path = '' } = request
     return {
       authorization: request.headers.authorization,
@@ -331,7 +348,7 @@ export class FakeGateway {
     }
   }
 
-  async #signed(answer: FakeAnswer, { headers }: IncomingMessage): Promise<FakeAnswer> {
+  async #signed(answer: FakeAnswer, { headers }: Asked): Promise<FakeAnswer> {
     const { authorization = '' } = headers
     return this.onTheWay(await signAnswer(answer, authorization, this.signer), authorization)
   }

@@ -1,22 +1,28 @@
 /** The gateway's end of one session, in a test's hands. */
 import { type RawData, WebSocket } from 'ws'
-import { type GatewayFrame, NodeFrame, PING, PONG } from '../../protocol/frames.ts'
+import { type GatewayFrame, NodeFrame, PING, PONG, type RequestFrame } from '../../protocol/frames.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 
 export class FakeSession {
   readonly node: NodeId
   /** `jti` of the upgrade's proof. */
   readonly proof: string
-  /** Every frame of the node, in order; the first is `register`. */
+  /** Every frame of the node but its requests, in order; the first is `register`. */
   readonly frames: NodeFrame[] = []
   readonly closed: Promise<number>
   pings = 0
   answersPings = true
   readonly #socket: WebSocket
+  readonly #onRequest: (frame: RequestFrame) => void
   readonly #watchers = new Set<() => void>()
 
-  constructor(socket: WebSocket, { sub, jti }: { readonly sub: NodeId; readonly jti: string }) {
+  constructor(
+    socket: WebSocket,
+    { sub, jti }: { readonly sub: NodeId; readonly jti: string },
+    onRequest: (frame: RequestFrame) => void,
+  ) {
     this.#socket = socket
+    this.#onRequest = onRequest
     this.node = sub
     this.proof = jti
     this.closed = new Promise((resolve) => socket.once('close', resolve))
@@ -62,7 +68,11 @@ export class FakeSession {
     if (text === PING) {
       this.pings++
       if (this.answersPings && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(PONG)
-    } else this.frames.push(NodeFrame.parse(JSON.parse(text)))
+    } else {
+      const frame = NodeFrame.parse(JSON.parse(text))
+      if (frame.type === 'request') this.#onRequest(frame)
+      else this.frames.push(frame)
+    }
     for (const look of this.#watchers) look()
   }
 }
