@@ -169,11 +169,13 @@ describe.skipIf(!canMakeNamespaces)('a subnet route (needs root and /dev/net/tun
   test('is gone when it is withdrawn, and the machine is as it was', async () => {
     approve([])
     await reached(false)
-    await vi.waitFor(async () => expect(await forwarding()).toEqual(['0', '0']), soon)
-    expect(note).toBeUndefined()
-    await vi.waitFor(async () => expect(await from().exec('ip', 'route')).not.toContain('192.168.7.0'), soon)
-    expect(await from().exec('wg', 'show', one.iface, 'allowed-ips')).not.toContain('192.168.7.0')
-    expect(await via().exec('nft', 'list', 'ruleset')).not.toContain('masquerade')
+    await vi.waitFor(async () => {
+      expect(await forwarding()).toEqual(['0', '0'])
+      expect(note).toBeUndefined()
+      expect(await from().exec('ip', 'route')).not.toContain('192.168.7.0')
+      expect(await from().exec('wg', 'show', one.iface, 'allowed-ips')).not.toContain('192.168.7.0')
+      expect(await via().exec('nft', 'list', 'ruleset')).not.toContain('masquerade')
+    }, soon)
   })
 
   test('is not served where this machine has not offered it, whatever the gateway says', async () => {
