@@ -99,16 +99,10 @@ export class NodeClient {
 
   /** What the gateway has at that path for this node, signed by it; its refusals too. */
   async get(path: string): Promise<Answer> {
-    const { clock, keys, connection, gatewayKeys } = this.#options
+    const { clock, keys, connection } = this.#options
     const { answer } = await sendSigned(clock, async (now) => {
-      const { headers, jwt } = await this.#prove(keys.identity, 'GET', path, NOTHING, now)
-      const received = await authenticate(
-        await connection.request({ method: 'GET', path, headers }),
-        jwt,
-        gatewayKeys,
-      )
-      if (!received.ok) throw received.error
-      return { answer: received.value }
+      const proof = await this.#prove(keys.identity, 'GET', path, NOTHING, now)
+      return this.#accept(await connection.request({ method: 'GET', path, headers: proof.headers }), proof)
     })
     return answer
   }
@@ -159,13 +153,11 @@ export class NodeClient {
   ): Promise<Signed | undefined> {
     if (carry === undefined) return undefined
     const body = JSON.stringify(value)
-    const { keys, gatewayKeys } = this.#options
-    const { jwt, jti } = await this.#prove(keys.identity, 'POST', path, utf8(body), now)
-    const received = await carry({ path, proof: jwt, body })
+    const proof = await this.#prove(this.#options.keys.identity, 'POST', path, utf8(body), now)
+    const received = await carry({ path, proof: proof.jwt, body })
     if (received === undefined) return undefined
-    const answer = await authenticate(received, jwt, gatewayKeys)
-    if (!answer.ok) throw answer.error
-    return isTooLarge(answer.value) ? undefined : { answer: answer.value, jti }
+    const signed = await this.#accept(received, proof)
+    return isTooLarge(signed.answer) ? undefined : signed
   }
 
   async #post(
@@ -177,17 +169,21 @@ export class NodeClient {
     const body = utf8(JSON.stringify(value))
     const proof = await this.#prove(signer, 'POST', path, body, now)
     const headers = { ...proof.headers, 'content-type': 'application/json' }
-    const { connection, gatewayKeys } = this.#options
-    const received = await connection.request({
+    const received = await this.#options.connection.request({
       method: 'POST',
       path,
       headers,
       body,
       ...(timeoutMs !== undefined && { timeoutMs }),
     })
-    const answer = await authenticate(received, proof.jwt, gatewayKeys)
+    return this.#accept(received, proof)
+  }
+
+  /** By whatever way it came. @throws UserError if the gateway itself has not given it to this very request. */
+  async #accept(received: ReceivedAnswer, { jwt, jti }: Proof): Promise<Signed> {
+    const answer = await authenticate(received, jwt, this.#options.gatewayKeys)
     if (!answer.ok) throw answer.error
-    return { answer: answer.value, jti: proof.jti }
+    return { answer: answer.value, jti }
   }
 
   async #prove(

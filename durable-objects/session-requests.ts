@@ -20,7 +20,7 @@ import { type Found, findSecrets, type Wanted } from '../secrets/rows.ts'
 import type { SecretStores } from '../secrets/stores.ts'
 import type { Appended, ProvenAppend } from './audit-log.ts'
 import { AUDIT_OBJECT, isUnavailable, ObjectCaller } from './call-object.ts'
-import { readConfig } from './config.ts'
+import { type Config, readConfig } from './config.ts'
 import { count } from './counters.ts'
 import type { Env } from './env.ts'
 import { InGroups } from './in-groups.ts'
@@ -56,14 +56,14 @@ export class SessionRequests {
   async answer(node: NodeId, request: RequestFrame): Promise<AnswerFrame> {
     count('requests_by_session')
     const { n, proof } = request
-    const { signing } = await readConfig(this.#options.env)
+    const config = await readConfig(this.#options.env)
     const requestId = `req_${crypto.randomUUID()}`
-    const read = await this.#read(node, request, requestId).catch((error: unknown) =>
+    const read = await this.#read(node, request, requestId, config).catch((error: unknown) =>
       err(refusalOf(error, requestId)),
     )
     const status = read.ok ? 200 : ERRORS[read.error.code].status
     const body = JSON.stringify(read.ok ? read.value : problemOf(read.error, requestId))
-    const signature = await signAnswer(signing, { proof, status, body: utf8(body) })
+    const signature = await signAnswer(config.signing, { proof, status, body: utf8(body) })
     return { type: 'answer', n, status, body, signature }
   }
 
@@ -76,6 +76,7 @@ export class SessionRequests {
     node: NodeId,
     { path, proof: jwt, body }: RequestFrame,
     requestId: string,
+    config: Config,
   ): Promise<Result<NodeSecretsReply, Refusal>> {
     const { env, authenticate } = this.#options
     const authenticated = await authenticate(jwt, {
@@ -88,14 +89,14 @@ export class SessionRequests {
     if (record.id !== node) return err(refusal('E_PROOF_SIGNATURE'))
     const wanted = parseBody(body, NodeSecretsBody)
     if (!wanted.ok) return wanted
-    const stores = await this.#stores({ proof, request: requestId })
+    const stores = this.#stores(config, { proof, request: requestId })
     const read = { node: record, request: proof.jti, requestId, most: MOST }
     return readForNode(stores, knownSecrets(env), wanted.value, read)
   }
 
-  async #stores(use: Pick<ProvenAppend, 'proof' | 'request'>): Promise<SecretStores> {
+  #stores(config: Config, use: Pick<ProvenAppend, 'proof' | 'request'>): SecretStores {
     const { env, later } = this.#options
-    const stores = secretStores(env, await readConfig(env), later)
+    const stores = secretStores(env, config, later)
     return {
       ...stores,
       lookUp: (wanted) => Promise.all(wanted.map((one) => this.#lookUps.add(one))),

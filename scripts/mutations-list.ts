@@ -815,8 +815,8 @@ const ANSWERS: readonly Mutation[] = [
     'an answer is believed without a look at its signature',
     [
       'agent/node-client.ts',
-      'const answer = await authenticate(received, proof.jwt, gatewayKeys)',
-      'const answer = { ok: true as boolean, value: received, error: authenticate && gatewayKeys }',
+      'const answer = await authenticate(received, jwt, this.#options.gatewayKeys)',
+      'const answer = { ok: true as boolean, value: received, error: authenticate }',
     ],
     [...IMPOSTOR, 'a reply'],
   ),

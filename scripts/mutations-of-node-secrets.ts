@@ -10,9 +10,8 @@ export const NODE_SECRETS: readonly Mutation[] = [
   ...inFile('agent/node-client.ts', 'agent/node-client.test.ts', [
     {
       name: 'who carries a request may answer it',
-      search:
-        'const answer = await authenticate(received, jwt, gatewayKeys)\n    if (!answer.ok) throw answer.error\n    return isTooLarge',
-      replace: 'const answer = { value: received }\n    return isTooLarge',
+      search: 'const signed = await this.#accept(received, proof)',
+      replace: 'const signed = { answer: received, jti: proof.jti }',
     },
   ]),
   {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findPlaces, nearestPlace } from '../../cli/mesh/json-places.ts'
 import type { Finished } from '../support/claw.ts'
-import { clawnode } from '../support/clawnode.ts'
+import { joinNode } from '../support/join-node.ts'
 import { ownGateway } from '../support/own-gateway.ts'
 import { hasTerminal, inTerminal } from '../support/terminal.ts'
 
@@ -15,19 +15,7 @@ async function joinNodes(): Promise<void> {
     ['gpu-1', 'train'],
     ['db-1', 'db'],
   ] as const
-  for (const [name, tag] of wanted) {
-    const { stdout: token } = await run('token', 'create', '--tag', tag)
-    const place = [
-      '--gateway',
-      gateway.running.url,
-      '--ca',
-      gateway.running.ca,
-      '--dir',
-      join(gateway.home, name),
-    ]
-    const joined = await clawnode(['join', ...place, '--token-file', '-', '--name', name], { input: token })
-    expect(joined.code, joined.stderr).toBe(0)
-  }
+  for (const [name, tag] of wanted) await joinNode(gateway, name, tag)
 }
 
 const run = (...args: readonly string[]): Promise<Finished> => gateway.run(args)

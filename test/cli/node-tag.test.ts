@@ -1,7 +1,6 @@
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { claw, type Finished } from '../support/claw.ts'
-import { clawnode } from '../support/clawnode.ts'
+import { joinNode } from '../support/join-node.ts'
 import { ownGateway } from '../support/own-gateway.ts'
 
 const gateway = ownGateway()
@@ -14,17 +13,7 @@ async function tags(): Promise<readonly string[]> {
 }
 
 test('tag gives, takes away and replaces', async () => {
-  const { stdout: token } = await run('token', 'create', '--tag', 'joined')
-  const place = [
-    '--gateway',
-    gateway.running.url,
-    '--ca',
-    gateway.running.ca,
-    '--dir',
-    join(gateway.home, 'node'),
-  ]
-  const joined = await clawnode(['join', ...place, '--token-file', '-', '--name', 'gpu-1'], { input: token })
-  expect(joined.code, joined.stderr).toBe(0)
+  await joinNode(gateway, 'gpu-1', 'joined')
 
   expect(await tag('+training', '-joined', '+zone:eu.1')).toMatchObject({
     code: 0,
