@@ -576,6 +576,11 @@ const VALUES: readonly Mutation[] = [
     [...CHANGES, 'anew after every change'],
   ),
   mutate(
+    'a value that was replaced while it was read is called destroyed',
+    ['secrets/read.ts', "used.error.code !== 'E_SECRET_DESTROYED'", 'used.error.code !== undefined'],
+    ['gateway', 'gateway/secret-crashes.test.ts', 'the only one that is kept'],
+  ),
+  mutate(
     'a change that happened is called undone',
     ['secrets/change.ts', '[applied, ...revised,', '[...revised,'],
     [...CHANGES, 'after it happened'],

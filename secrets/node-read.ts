@@ -2,11 +2,11 @@
 import { sealDelivery } from '../crypto/delivery.ts'
 import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
 import type { FleetId, SealingKey } from '../protocol/ids.ts'
-import { err, ok, type Result } from '../protocol/result.ts'
+import { ok, type Result } from '../protocol/result.ts'
 import { mayRead, type Reader, type Verdict } from '../protocol/secret-policy.ts'
 import type { NodeSecretsBody, NodeSecretsReply } from '../protocol/secrets.ts'
 import type { KnownSecrets } from './known.ts'
-import { openRead, readSecrets } from './read.ts'
+import { type Readable, readSecrets } from './read.ts'
 import type { Found } from './rows.ts'
 import { beyondOverlap } from './state.ts'
 import type { SecretStores } from './stores.ts'
@@ -30,21 +30,18 @@ export async function readForNode(
   const actor = { actor: `node:${id}`, requestId }
   const judge = judgeNode({ id, tags, workload }, stores.now())
   const purpose = workload === undefined ? undefined : `for workload ${workload}`
-  const readable = await readSecrets(stores, known, actor, secrets, judge, purpose)
-  if (!readable.ok) return readable
-  const bytes = readable.value.reduce((sum, { version }) => sum + version.bytes, 0)
-  if (bytes > most.bytes) return err(refusal(most.code))
-  const items: NodeSecretsReply['items'] = []
-  for (const one of readable.value) {
-    const { name, class: secretClass } = one.secret
-    const { version } = one.version
-    const opened = await openRead(stores, actor, one)
-    if (!opened.ok) return opened
-    using value = opened.value
+  const accept = (readable: readonly Readable[]) =>
+    readable.reduce((sum, { version }) => sum + version.bytes, 0) > most.bytes
+      ? refusal(most.code)
+      : undefined
+  const asked = { wanted: secrets, judge, purpose, accept }
+  const items = await readSecrets(stores, known, actor, asked, async ({ secret, version: found }, value) => {
+    const { name, class: secretClass } = secret
+    const { version } = found
     const sealed = await sealDelivery(seal, value, { fleet, name, version, request })
-    items.push({ name, version, class: secretClass, sealed })
-  }
-  return ok({ fleet, items })
+    return { name, version, class: secretClass, sealed }
+  })
+  return items.ok ? ok({ fleet, items: [...items.value] }) : items
 }
 
 export const judgeNode =

@@ -2,6 +2,7 @@
 import type { SecretBytes } from '../crypto/secret-bytes.ts'
 import type { AuditEvent } from '../protocol/audit.ts'
 import { type Refusal, refusal } from '../protocol/errors.ts'
+import { MUTATION_TRIES } from '../protocol/limits.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import type { Verdict } from '../protocol/secret-policy.ts'
 import type { Actor } from './change.ts'
@@ -17,18 +18,48 @@ export interface Readable {
   readonly version: StoredVersion
 }
 
-/** Of one request, in its order: all of the secrets, or why not, by the first that cannot be read. */
-export async function readSecrets(
+export interface ReadRequest {
+  readonly wanted: readonly Wanted[]
+  readonly judge: (found: Found) => Verdict
+  /** For the trail. */
+  readonly purpose?: string | undefined
+  /** A last word before anything is opened. */
+  readonly accept?: (readable: readonly Readable[]) => Refusal | undefined
+}
+
+/**
+ * Of one request, in its order: what `use` made of each value, which is wiped after it; or why not, by the first that cannot be read.
+ * A large value is fetched after it was decided on. If it was replaced and destroyed in between, there is a newer one to decide on.
+ */
+export async function readSecrets<T>(
   stores: SecretStores,
   known: KnownSecrets,
   actor: Actor,
-  wanted: readonly Wanted[],
-  judge: (found: Found) => Verdict,
-  purpose?: string,
+  request: ReadRequest,
+  use: (readable: Readable, value: SecretBytes) => Promise<T>,
+): Promise<Result<readonly T[], Refusal>> {
+  for (let tried = 1; tried <= MUTATION_TRIES; tried++) {
+    const readable = await judgeAndRecord(stores, known, actor, request, tried === 1)
+    if (!readable.ok) return readable
+    const refused = request.accept?.(readable.value)
+    if (refused !== undefined) return err(refused)
+    const used = await useEach(stores, actor, readable.value, use)
+    if (used.ok || used.error.code !== 'E_SECRET_DESTROYED') return used
+  }
+  return err(refusal('E_SECRET_BUSY'))
+}
+
+/** @param trusting whether what is known may stand for what is stored. */
+async function judgeAndRecord(
+  stores: SecretStores,
+  known: KnownSecrets,
+  actor: Actor,
+  { wanted, judge, purpose }: ReadRequest,
+  trusting: boolean,
 ): Promise<Result<readonly Readable[], Refusal>> {
   const before = wanted.map((one) => known.get(one))
   const held = before.map((one) => one?.found)
-  let fresh = held.some((found) => found === undefined)
+  let fresh = !trusting || held.some((found) => found === undefined)
   for (;;) {
     const found = fresh ? await stores.lookUp(wanted) : held
     const decisions = found.map((one) => decide(one, judge, stores.now()))
@@ -44,8 +75,24 @@ export async function readSecrets(
   }
 }
 
-/** @returns the value, wiped by the caller; a failure is recorded. */
-export async function openRead(
+async function useEach<T>(
+  stores: SecretStores,
+  actor: Actor,
+  readable: readonly Readable[],
+  use: (readable: Readable, value: SecretBytes) => Promise<T>,
+): Promise<Result<readonly T[], Refusal>> {
+  const used: T[] = []
+  for (const one of readable) {
+    const opened = await openRecorded(stores, actor, one)
+    if (!opened.ok) return opened
+    using value = opened.value
+    used.push(await use(one, value))
+  }
+  return ok(used)
+}
+
+/** A value that was recorded as read, and cannot be, is recorded as that. */
+async function openRecorded(
   stores: SecretStores,
   actor: Actor,
   { secret, version }: Readable,

@@ -22,6 +22,7 @@ const KINDS: Readonly<Record<string, FetchFailure>> = {
   E_NOT_CONFIGURED: 'not yet',
   E_INTERNAL: 'not yet',
   E_RATE_LIMITED: 'not yet',
+  E_SECRET_BUSY: 'not yet',
   E_SECRET_NOT_FOUND: 'absent',
   E_SECRET_VERSION_NOT_FOUND: 'absent',
   E_SECRET_DENIED: 'denied',

@@ -115,6 +115,20 @@ describe('what the model has found', () => {
     does('write'),
     does('purge'),
   )
+  it('the newest of a large value is replaced while it is read, and is the only one that is kept', () =>
+    onSqlite('only one', async (world) => {
+      const runner = new Runner(world)
+      const large = { policy: ALL, large: true }
+      const together = [read(0), does('write', large)]
+      const sequence = sequenceOf([
+        [does('write', large)],
+        [does('settings', { maxVersions: 1 })],
+        together,
+        [read(1)],
+      ])
+      await atEveryTurn(runner, sequence)
+      expect(runner.tally.count('read', 'E_SECRET_DESTROYED')).toBe(0)
+    }))
   meets('a refusal is true of one moment', 'managed', does('delete'), does('purge'))
   meets(
     'a version that ends while it is moved to another key fails no rotation',

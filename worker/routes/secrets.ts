@@ -23,7 +23,7 @@ import { isAgeFile } from '../../secrets/age-file.ts'
 import { recordRefusal } from '../../secrets/change.ts'
 import { secretDetail } from '../../secrets/item.ts'
 import { changeSettings, changeVersions, purgeSecret } from '../../secrets/lifecycle.ts'
-import { openRead, readSecrets } from '../../secrets/read.ts'
+import { readSecrets } from '../../secrets/read.ts'
 import { findSecret, versionsOf } from '../../secrets/rows.ts'
 import { reseal, writeManaged, writeSealed } from '../../secrets/write.ts'
 import { readBytes, readJson } from '../body.ts'
@@ -81,22 +81,25 @@ export const secretRoutes = new Hono<GatewayEnv>()
     if (!(await isSafeX25519(sealTo))) throw new RefusedError('E_BODY_INVALID', 'wrong or unknown: sealTo')
     const stores = requestStores(c)
     const { role } = c.var
-    const [one] = orRefuse(
+    const { id: fleet } = await callFleet(c, (stub) => stub.identity())
+    const [item] = orRefuse(
       await readSecrets(
         stores,
         knownSecrets(c.env),
         actorOf(c),
-        [{ name, version: wanted }],
-        ({ secret }) => mayPersonRead(secret.policy, role, stores.now()),
-        purpose,
+        {
+          wanted: [{ name, version: wanted }],
+          judge: ({ secret }) => mayPersonRead(secret.policy, role, stores.now()),
+          purpose,
+        },
+        async ({ secret, version: { version } }, value) => {
+          const sealed = await sealDelivery(sealTo, value, { fleet, name, version, request })
+          return { name, version, class: secret.class, sealed }
+        },
       ),
     )
-    if (one === undefined) throw new Error('a secret that was read is not there')
-    using value = orRefuse(await openRead(stores, actorOf(c), one))
-    const { id: fleet } = await callFleet(c, (stub) => stub.identity())
-    const { version } = one.version
-    const sealed = await sealDelivery(sealTo, value, { fleet, name, version, request })
-    const reply: SecretReadReply = { fleet, item: { name, version, class: one.secret.class, sealed } }
+    if (item === undefined) throw new Error('a secret that was read is not there')
+    const reply: SecretReadReply = { fleet, item }
     return c.json(reply)
   })
   .post('/:name/delete', requireRole('admin'), (c) => changeOf(c, 'delete'))

@@ -56,7 +56,7 @@ function checkRead(
     const could = first.some(
       (one) => one !== undefined && 'refused' in one && one.refused === outcome.refused,
     )
-    if (!could && !endedMeanwhile(seen, outcome.refused)) history.violate(seenInWords(seen), work)
+    if (!could) history.violate(seenInWords(seen), work)
   } else if (!seen.some((all, index) => agrees(all, outcome.done, seen.slice(index))))
     history.violate(seenInWords(seen), work)
 }
@@ -89,12 +89,6 @@ const agrees = (
       )
     })
   })
-
-/** It could be read at first, and was gone when its bytes were asked for. */
-const endedMeanwhile = (seen: readonly (readonly Seen[])[], code: string): boolean =>
-  code === 'E_SECRET_DESTROYED' &&
-  seen.some((all) => all.every((one) => 'value' in one)) &&
-  seen.some((all) => all.some((one) => 'refused' in one))
 
 const seenInWords = (seen: readonly (readonly Seen[])[]): string =>
   `there was to see: ${seen.map((all) => JSON.stringify(all)).join(' or ')}`

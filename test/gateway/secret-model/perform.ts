@@ -3,12 +3,12 @@ import { fromUtf8, utf8 } from '../../../crypto/bytes.ts'
 import { SecretBytes } from '../../../crypto/secret-bytes.ts'
 import type { Refusal } from '../../../protocol/errors.ts'
 import type { NodeId } from '../../../protocol/ids.ts'
-import { err, ok, type Result } from '../../../protocol/result.ts'
+import { ok, type Result } from '../../../protocol/result.ts'
 import { settleLost } from '../../../secrets/change.ts'
 import type { KnownSecrets } from '../../../secrets/known.ts'
 import { changeSettings, changeVersions, purgeSecret } from '../../../secrets/lifecycle.ts'
 import { judgeNode } from '../../../secrets/node-read.ts'
-import { openRead, readSecrets } from '../../../secrets/read.ts'
+import { readSecrets } from '../../../secrets/read.ts'
 import { INLINE_FRAME_BYTES } from '../../../secrets/rows.ts'
 import type { SecretStores } from '../../../secrets/stores.ts'
 import { reseal, rewrap, writeManaged, writeSealed } from '../../../secrets/write.ts'
@@ -125,21 +125,13 @@ async function performRead(
   { reader, wanted }: NonNullable<Work['read']>,
 ): Promise<Result<readonly ValueRead[], Refusal>> {
   const actor = { actor: `node:${reader.id}`, requestId }
-  const readable = await readSecrets(stores, known, actor, wanted, judgeNode(reader, stores.now()))
-  if (!readable.ok) return readable
-  const values: ValueRead[] = []
-  for (const one of readable.value) {
-    const opened = await openRead(stores, actor, one)
-    if (!opened.ok) return err(opened.error)
-    using value = opened.value
-    values.push({
-      name: one.secret.name,
-      version: one.version.version,
-      value: fromUtf8(value.expose()),
-      inline: one.version.frame !== undefined,
-    })
-  }
-  return ok(values)
+  const asked = { wanted, judge: judgeNode(reader, stores.now()) }
+  return readSecrets(stores, known, actor, asked, async ({ secret, version }, value) => ({
+    name: secret.name,
+    version: version.version,
+    value: fromUtf8(value.expose()),
+    inline: version.frame !== undefined,
+  }))
 }
 
 function performChange(
