@@ -6,9 +6,13 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { generateApiToken, hashApiToken } from './crypto/api-token.ts'
+import { buildPrograms } from './scripts/programs.ts'
 
 /** Most tests wait for a process or a socket: two at a time are done in half the time also on two cores. */
 const WORKERS = 2
+
+// The programs that tests run are those of these sources.
+await buildPrograms()
 
 const adminToken = generateApiToken('claw')
 

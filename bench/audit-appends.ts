@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { Miniflare } from 'miniflare'
-import { inCheckout, readWorkerConfig } from '../cli/up/worker-config.ts'
+import { inCheckout } from '../cli/up/checkout.ts'
+import { readWorkerConfig } from '../cli/up/worker-config.ts'
 
 /** Appends `count` entries with `width` calls under way at a time, and says how long it took by the clock of whoever asked. */
 const WORKER = `

@@ -1,26 +1,27 @@
-// Plain JavaScript, because an older Node must still be able to read it: it finds a Node that runs TypeScript, or says what to do.
+// Plain JavaScript, because an older Node must still be able to read it: it finds a Node that can run the program, or says what to do.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import module from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 const OLDEST = 24
-/** Half of a command's start is reading TypeScript. Beside the code, and not in /tmp: whoever can write here can change the code as well. */
-const COMPILED = fileURLToPath(new URL('../node_modules/.cache/compiled', import.meta.url))
+const inCheckout = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
+/** Half of a command's start is compiling it. Beside the code, and not in /tmp: whoever can write here can change the code as well. */
+const COMPILED = inCheckout('node_modules/.cache/compiled')
 
-export function launch(entry) {
+/** @param name of the program in dist/, which `npm ci` makes. */
+export function launch(name) {
+  const program = inCheckout(`dist/${name}`)
+  if (!existsSync(program))
+    fail('this checkout is not built; run `npm ci` here once, or `npm run build` after it')
   if (Number(process.versions.node.split('.')[0]) >= OLDEST) {
     module.enableCompileCache(COMPILED)
-    return import(entry)
+    return import(program)
   }
 
-  const bundled = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
-  if (!existsSync(bundled)) {
-    process.stderr.write(
-      `error: this is Node ${process.versions.node}; run \`npm ci\` here once, or use Node ${OLDEST} or newer\n`,
-    )
-    process.exit(78)
-  }
+  const bundled = inCheckout('node_modules/node/bin/node')
+  if (!existsSync(bundled))
+    fail(`this is Node ${process.versions.node}; run \`npm ci\` here once, or use Node ${OLDEST} or newer`)
   const child = spawn(bundled, process.argv.slice(1), {
     stdio: 'inherit',
   })
@@ -32,4 +33,9 @@ export function launch(entry) {
     for (const handled of signals) process.removeAllListeners(handled)
     process.kill(process.pid, signal)
   })
+}
+
+function fail(why) {
+  process.stderr.write(`error: ${why}\n`)
+  process.exit(78)
 }

@@ -13,8 +13,8 @@ import { DEFAULT_DIRECTORY } from './run-file.ts'
 import type { Ready } from './up/up.ts'
 
 const NODE_DIRECTORY = join(DEFAULT_DIRECTORY, 'node')
-const CLAW = fileURLToPath(new URL('./main.ts', import.meta.url))
-const CLAWNODE = fileURLToPath(new URL('../agent/main.ts', import.meta.url))
+const CLAW = fileURLToPath(new URL('../bin/claw.js', import.meta.url))
+const CLAWNODE = fileURLToPath(new URL('../bin/clawnode.js', import.meta.url))
 
 const children: ChildProcess[] = []
 

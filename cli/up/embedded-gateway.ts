@@ -1,14 +1,15 @@
 /** Runs the Worker in workerd on this machine, through Miniflare's API, in place of Cloudflare's network. */
+import { readFileSync } from 'node:fs'
 import type { Miniflare as MiniflareClass } from 'miniflare'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { bundleWorker } from './bundle.ts'
+import { inCheckout } from './checkout.ts'
 import { applyMigrations } from './migrations.ts'
 import { miniflareOptions } from './miniflare-options.ts'
 import { ChildWatch, type ProcessIdentity } from './processes.ts'
-import { inCheckout, readWorkerConfig, type WorkerConfig } from './worker-config.ts'
+import { readWorkerConfig, type WorkerConfig } from './worker-config.ts'
 
-/** Around the `main` of wrangler.toml. */
-const ENTRY = 'worker/embedded.ts'
+/** Around the `main` of wrangler.toml: worker/embedded.ts, bundled. */
+const WORKER = 'dist/gateway.mjs'
 const SWEEP_INTERVAL_MS = 60_000
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -23,8 +24,8 @@ export interface GatewayOptions {
   readonly log: (line: string) => void
   /** Told as soon as there is one, and again of each that takes its place. */
   readonly onWorkerd: (workerd: ProcessIdentity) => void
-  /** Another Worker than the project's, for tests. */
-  readonly entry?: string
+  /** Another Worker than the project's, for tests: its one module. */
+  readonly script?: string
 }
 
 export type ReloadableOptions = Pick<GatewayOptions, 'tls' | 'bindings'>
@@ -42,8 +43,8 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   // Miniflare would ask the network for sample request metadata.
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
   const config = readWorkerConfig()
-  const bundling = bundleWorker(options.entry ?? inCheckout(ENTRY))
-  const [{ Log, LogLevel, Miniflare }, script] = await Promise.all([import('miniflare'), bundling])
+  const script = options.script ?? readFileSync(inCheckout(WORKER), 'utf8')
+  const { Log, LogLevel, Miniflare } = await import('miniflare')
 
   /** Miniflare's writes to standard output, which is for data. */
   class StandardErrorLog extends Log {

@@ -2,29 +2,31 @@
  * The one socket that clients reach, as a plugin of Miniflare: TLS, bound straight to the Worker's `publicSocket`. Miniflare's own entry and
  * its direct sockets believe headers of the client (MF-Original-URL, X-Forwarded-Proto, MF-CF-Blob) and open paths and protocols of their own.
  */
-import { fileURLToPath } from 'node:url'
 import { type Plugin, type Socket, TlsOptions_Version } from 'miniflare'
-import * as z from 'zod'
+import { inCheckout } from './checkout.ts'
 
 const NAME = 'public-socket'
 const BINDING = 'PUBLIC_SOCKET'
 /** Of worker/embedded.ts. */
 const ENTRYPOINT = 'publicSocket'
 
-const PublicSocket = z.object({
-  host: z.string(),
-  port: z.int().positive(),
-  key: z.string(),
-  chain: z.string(),
-})
-export type PublicSocket = z.infer<typeof PublicSocket>
+// Not an interface: Miniflare takes an object with any keys.
+export type PublicSocket = {
+  readonly host: string
+  readonly port: number
+  readonly key: string
+  readonly chain: string
+}
+
+/** What `publicSocketBinding` puts there. */
+type PublicSocketBinding = { readonly options: PublicSocket }
 
 /** For the Worker's environment: Miniflare loads a plugin where a binding names it. The Worker itself sees nothing of it. */
 export const publicSocketBinding = (socket: PublicSocket) =>
   ({
     [BINDING]: {
       type: `unsafe:${NAME}`,
-      dev: { plugin: { package: fileURLToPath(import.meta.url), name: NAME }, options: socket },
+      dev: { plugin: { package: inCheckout('cli/up/public-socket.ts'), name: NAME }, options: socket },
     },
   }) as const
 
@@ -34,10 +36,9 @@ export const plugins: Readonly<Record<typeof NAME, Plugin>> = {
     getBindings() {},
     getNodeBindings: () => ({}),
     getServices({ options: { config } }) {
-      const socket = PublicSocket.parse(
-        z.object({ options: z.unknown() }).parse(config.env?.[BINDING]?.dev).options,
-      )
-      return { services: [], extensions: [], sockets: [tlsSocket(config.name, socket)] }
+      const dev = config.env?.[BINDING]?.dev as PublicSocketBinding | undefined
+      const sockets = dev === undefined ? [] : [tlsSocket(config.name, dev.options)]
+      return { services: [], extensions: [], sockets }
     },
   },
 }

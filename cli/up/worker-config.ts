@@ -3,12 +3,9 @@
  * is an error: the embedded gateway must not run without a binding that the deployed one has.
  */
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { parse } from 'smol-toml'
 import * as z from 'zod'
-
-const ROOT = new URL('../../', import.meta.url)
-export const inCheckout = (path: string): string => fileURLToPath(new URL(path, ROOT))
+import { inCheckout } from './checkout.ts'
 
 const WorkerConfig = z
   .strictObject({

@@ -1,5 +1,5 @@
 /** The runtime of `claw up` around a Worker that tells what reaches it. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { CoreHeaders, CorePaths } from 'miniflare'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
@@ -50,8 +50,6 @@ beforeAll(async () => {
   // Only this one: the gateway's minute, which the tests end when they like.
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   directory = openTemporaryDirectory()
-  const entry = join(directory.path, 'telltale.js')
-  writeFileSync(entry, TELLTALE)
   const stateDirectory = join(directory.path, 'state')
   mkdirSync(stateDirectory)
   tls = await keepTlsFiles(directory.path, ['localhost', '127.0.0.1'], { fresh: true })
@@ -65,7 +63,7 @@ beforeAll(async () => {
     stateDirectory,
     log: () => {},
     onWorkerd: (workerd) => workerds.push(workerd),
-    entry,
+    script: TELLTALE,
   })
   connection = new GatewayConnection({
     url: parseGatewayUrl(`https://localhost:${port}`),

@@ -20,7 +20,7 @@ import { openTemporaryDirectory } from '../support/temporary-directory.ts'
 
 const ORIGIN = 'https://localhost:8444'
 const FLEET = FleetId.parse('a'.repeat(26))
-const CLAW = join(import.meta.dirname, '../../cli/main.ts')
+const CLAW = join(import.meta.dirname, '../../bin/claw.js')
 
 let authority: TestCa
 let port: number

@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { bundleWorker } from '../../cli/up/bundle.ts'
 import { generateApiToken } from '../../crypto/api-token.ts'
+import { bundleWorker } from '../../scripts/worker-bundle.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const tracked = execFileSync('git', ['ls-files'], { cwd: ROOT, encoding: 'utf8' })

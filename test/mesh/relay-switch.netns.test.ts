@@ -13,7 +13,7 @@ import { createTestCa } from '../support/certificates.ts'
 import { canMakeNamespaces, type Host, Lan, uniqueInterface } from '../support/netns.ts'
 import type { RelayProcessInput, RelayProcessRequest } from './relay-process.ts'
 
-const CLAW = join(import.meta.dirname, '../../cli/main.ts')
+const CLAW = join(import.meta.dirname, '../../bin/claw.js')
 const RELAY_PROCESS = join(import.meta.dirname, 'relay-process.ts')
 const PORT = 51_820
 const PINGS = 500
