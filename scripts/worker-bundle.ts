@@ -5,6 +5,9 @@ export async function bundleWorker(entry: string): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [entry],
     bundle: true,
+    // Names stay as they are: they are what a log says.
+    minifySyntax: true,
+    minifyWhitespace: true,
     write: false,
     format: 'esm',
     target: 'es2024',
