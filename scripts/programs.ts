@@ -38,7 +38,7 @@ async function bundlePrograms(): Promise<[string, string][]> {
     external: ['miniflare'],
     // `ws` is CommonJS and asks for Node's modules by require().
     banner: {
-      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+      js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
     },
     legalComments: 'none',
     logLevel: 'warning',

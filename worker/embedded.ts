@@ -1,11 +1,13 @@
 /**
  * The Worker as `claw up` runs it, with two doors. The public TLS socket is bound to `publicSocket`. Miniflare's own entry, which is made for
- * development and believes headers of whoever connects, listens on loopback for `claw up` alone and leads to the default export, which runs
- * the sweep and serves nothing.
+ * development and believes headers of whoever connects, listens on loopback and leads to the default export, which does what `claw up` asks
+ * of it and serves nobody else.
  */
+import { utf8 } from '../crypto/bytes.ts'
 import type { Env } from '../durable-objects/env.ts'
 import { problemResponse } from '../durable-objects/problem.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
+import { applyMigrations, type Migration } from './embedded-migrations.ts'
 import gateway from './index.ts'
 
 export * from './index.ts'
@@ -19,10 +21,31 @@ export const publicSocket = {
   },
 } satisfies ExportedHandler<Env>
 
+/** Drawn by `claw up` at each start: others on this machine can reach its entry, but not say this. */
+interface Kept {
+  readonly KEEPER_KEY: string
+}
+
 export default {
-  fetch: () => refuse('E_NOT_FOUND'),
-  scheduled: gateway.scheduled,
-} satisfies ExportedHandler<Env>
+  async fetch(request, env, ctx) {
+    if (!sameText(request.headers.get('claw-keeper') ?? '', env.KEEPER_KEY)) return refuse('E_NOT_FOUND')
+    switch (new URL(request.url).pathname) {
+      case '/migrate':
+        await applyMigrations(env.DB, (await request.json()) as readonly Migration[])
+        return new Response(null, { status: 204 })
+      case '/sweep':
+        await gateway.scheduled(undefined, env, ctx)
+        return new Response(null, { status: 204 })
+      default:
+        return refuse('E_NOT_FOUND')
+    }
+  },
+} satisfies ExportedHandler<Env & Kept>
+
+function sameText(one: string, other: string): boolean {
+  const [a, b] = [utf8(one), utf8(other)]
+  return a.length === b.length && crypto.subtle.timingSafeEqual(a, b)
+}
 
 /** `Host: a, b` (from two headers), `Host: a/path?`, `OPTIONS *`: none of them may decide which path a request is for. */
 function namesOneTarget({ url, headers }: Request): boolean {

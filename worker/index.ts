@@ -16,7 +16,7 @@ export { SessionShard } from '../durable-objects/session-shard.ts'
 export default {
   fetch: app.fetch,
 
-  async scheduled(_controller, env, ctx): Promise<void> {
+  async scheduled(_controller: unknown, env, ctx): Promise<void> {
     const config = await readConfig(env)
     const { shards } = config
     ctx.waitUntil(settleLost(secretStores(env, config, (work) => ctx.waitUntil(work))))

@@ -3,10 +3,12 @@ import { readFileSync } from 'node:fs'
 import type { Miniflare as MiniflareClass } from 'miniflare'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { inCheckout } from './checkout.ts'
-import { applyMigrations } from './migrations.ts'
+import { Keeper } from './keeper.ts'
+import { readMigrations } from './migrations.ts'
+import { Log, LogLevel, Miniflare } from './miniflare.ts'
 import { miniflareOptions } from './miniflare-options.ts'
 import { ChildWatch, type ProcessIdentity } from './processes.ts'
-import { readWorkerConfig, type WorkerConfig } from './worker-config.ts'
+import { readWorkerConfig } from './worker-config.ts'
 
 /** Around the `main` of wrangler.toml: worker/embedded.ts, bundled. */
 const WORKER = 'dist/gateway.mjs'
@@ -43,8 +45,8 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   // Miniflare would ask the network for sample request metadata.
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
   const config = readWorkerConfig()
+  const keeper = new Keeper()
   const script = options.script ?? readFileSync(inCheckout(WORKER), 'utf8')
-  const { Log, LogLevel, Miniflare } = await import('miniflare')
 
   /** Miniflare's writes to standard output, which is for data. */
   class StandardErrorLog extends Log {
@@ -55,7 +57,7 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   const log = new StandardErrorLog(LogLevel.WARN)
   const child = new ChildWatch('workerd', options.onWorkerd)
   const settings = (current: GatewayOptions) => ({
-    ...miniflareOptions(current, config, script),
+    ...miniflareOptions({ ...current, bindings: { ...current.bindings, ...keeper.binding } }, config, script),
     log,
     unsafeHandleRuntimeRestart: () => child.report(Promise.resolve()),
   })
@@ -63,10 +65,7 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   const started = ready(miniflare, options)
   await Promise.all([started, child.report(started)])
 
-  await applyMigrations(
-    await miniflare.getD1Database(config.d1_databases[0].binding),
-    inCheckout(config.d1_databases[0].migrations_dir),
-  )
+  await keeper.ask(miniflare, '/migrate', readMigrations(inCheckout(config.d1_databases[0].migrations_dir)))
 
   let inForce = options
   let isReloading = false
@@ -76,7 +75,7 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
     inForce = next
   }
   const sweeping = setInterval(() => {
-    if (!isReloading) void runCron(miniflare, config, options)
+    if (!isReloading) void sweep(miniflare, keeper, options)
   }, SWEEP_INTERVAL_MS)
   return {
     async reload(changed) {
@@ -124,20 +123,10 @@ async function ready(miniflare: MiniflareClass, { host, port }: GatewayOptions):
   }
 }
 
-interface ScheduledWorker {
-  scheduled(options: { readonly cron: string }): Promise<unknown>
-}
-
 /** Miniflare fires no cron by itself. */
-async function runCron(
-  miniflare: MiniflareClass,
-  config: WorkerConfig,
-  { log }: GatewayOptions,
-): Promise<void> {
+async function sweep(miniflare: MiniflareClass, keeper: Keeper, { log }: GatewayOptions): Promise<void> {
   try {
-    // Its type comes with a package of workerd's types that clashes with Node's.
-    const worker = (await miniflare.getWorker(config.name)) as unknown as ScheduledWorker
-    await worker.scheduled({ cron: config.triggers.crons[0] })
+    await keeper.ask(miniflare, '/sweep')
   } catch (error) {
     log(`error: the sweep failed: ${error instanceof Error ? error.message : String(error)}`)
   }

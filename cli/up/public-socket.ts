@@ -2,8 +2,9 @@
  * The one socket that clients reach, as a plugin of Miniflare: TLS, bound straight to the Worker's `publicSocket`. Miniflare's own entry and
  * its direct sockets believe headers of the client (MF-Original-URL, X-Forwarded-Proto, MF-CF-Blob) and open paths and protocols of their own.
  */
-import { type Plugin, type Socket, TlsOptions_Version } from 'miniflare'
+import type { Plugin, Socket } from 'miniflare'
 import { inCheckout } from './checkout.ts'
+import { TlsOptions_Version } from './miniflare.ts'
 
 const NAME = 'public-socket'
 const BINDING = 'PUBLIC_SOCKET'

@@ -25,8 +25,11 @@ export const publicSocket = {
     Response.json({ url, cf, headers: Object.fromEntries(headers), sweeps, strangers, env }),
 }
 export default {
-  fetch() { strangers++; return new Response('', { status: 404 }) },
-  scheduled() { sweeps++ },
+  fetch({ url, headers }, { KEEPER_KEY }) {
+    if (headers.get('claw-keeper') !== KEEPER_KEY) strangers++
+    else if (url.endsWith('/sweep')) sweeps++
+    return new Response(null, { status: 204 })
+  },
 }
 `
 
