@@ -3,10 +3,11 @@
  * cannot be passed off as another secret, another version or the answer to another request.
  */
 import type { FleetId, SealingKey, SecretName } from '../protocol/ids.ts'
+import { DELIVERY_CONTEXT_MS, MAX_DELIVERY_CONTEXTS } from '../protocol/limits.ts'
 import { err, type Result } from '../protocol/result.ts'
 import { fromBase64Url, lengthPrefixed, toBase64Url, utf8 } from './bytes.ts'
 import { DOMAIN } from './domains.ts'
-import { hpkeOpen, hpkeSeal, type importSealingKey } from './hpke.ts'
+import { HpkeSender, hpkeOpenNumbered, type importSealingKey } from './hpke.ts'
 import type { SecretBytes } from './secret-bytes.ts'
 
 /** What a delivered secret is bound to; `request` is the `jti` of the proof, or the id an administrator's client chose. */
@@ -17,8 +18,48 @@ export interface Delivery {
   readonly request: string
 }
 
-export const sealDelivery = async (to: SealingKey, value: SecretBytes, delivery: Delivery): Promise<string> =>
-  toBase64Url(await hpkeSeal(to, value.expose(), context(delivery)))
+/** To a reader who asks once. */
+export async function sealDelivery(to: SealingKey, value: SecretBytes, delivery: Delivery): Promise<string> {
+  const sender = await HpkeSender.to(to, INFO)
+  const box = sender.seal(value.expose(), bindingOf(delivery))
+  sender.wipe()
+  return toBase64Url(box)
+}
+
+/**
+ * To readers who ask again and again: agreeing with each of them anew is a third of the work of a read. Whoever reads this process's memory
+ * opens what was sealed under the keys that are kept here, as they would with the master keys beside them.
+ */
+export class DeliverySealer {
+  readonly #kept = new Map<SealingKey, { readonly sender: HpkeSender; readonly until: number }>()
+
+  async seal(to: SealingKey, value: SecretBytes, delivery: Delivery, now: number): Promise<string> {
+    // Nothing is waited for once there is one: it may be forgotten, and wiped, at any turn.
+    const sender = this.#with(to, now) ?? this.#keep(to, await HpkeSender.to(to, INFO), now)
+    return toBase64Url(sender.seal(value.expose(), bindingOf(delivery)))
+  }
+
+  #with(to: SealingKey, now: number): HpkeSender | undefined {
+    const kept = this.#kept.get(to)
+    return kept !== undefined && now < kept.until ? kept.sender : undefined
+  }
+
+  #keep(to: SealingKey, sender: HpkeSender, now: number): HpkeSender {
+    this.#forget(to)
+    this.#kept.set(to, { sender, until: now + DELIVERY_CONTEXT_MS })
+    // A map keeps its order: the first is the one that was agreed on longest ago.
+    for (const [oldest, { until }] of this.#kept) {
+      if (until > now && this.#kept.size <= MAX_DELIVERY_CONTEXTS) break
+      this.#forget(oldest)
+    }
+    return sender
+  }
+
+  #forget(to: SealingKey): void {
+    this.#kept.get(to)?.sender.wipe()
+    this.#kept.delete(to)
+  }
+}
 
 export async function openDelivery(
   key: Awaited<ReturnType<typeof importSealingKey>>,
@@ -26,12 +67,12 @@ export async function openDelivery(
   delivery: Delivery,
 ): Promise<Result<SecretBytes, 'corrupt'>> {
   const box = fromBase64Url(sealed)
-  return box === undefined ? err('corrupt') : hpkeOpen(key, box, context(delivery))
+  return box === undefined
+    ? err('corrupt')
+    : hpkeOpenNumbered(key, box, { info: INFO, aad: bindingOf(delivery) })
 }
 
 const INFO = utf8(DOMAIN.delivery)
 
-const context = ({ fleet, name, version, request }: Delivery) => ({
-  info: INFO,
-  aad: lengthPrefixed(fleet, name, String(version), request),
-})
+const bindingOf = ({ fleet, name, version, request }: Delivery): Uint8Array =>
+  lengthPrefixed(fleet, name, String(version), request)

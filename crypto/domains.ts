@@ -7,7 +7,7 @@ export const DOMAIN = {
   /** Hash from which a node's id is cut. */
   nodeId: 'claw-node-id v1',
   /** HPKE `info` of a delivered secret. */
-  delivery: 'claw-delivery v1',
+  delivery: 'claw-delivery v2',
   /** HPKE `info` of a signal between two nodes. */
   signal: 'claw-signal v1',
   /** HKDF info of the keys under which two nodes probe paths to each other, followed by fleet, sender and receiver. */

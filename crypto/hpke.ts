@@ -1,5 +1,5 @@
 /**
- * HPKE (RFC 9180) in the one suite the fleet uses: X25519, HKDF-SHA256, ChaCha20-Poly1305, one message to a key. A sealed box is
+ * HPKE (RFC 9180) in the one suite the fleet uses: X25519, HKDF-SHA256, ChaCha20-Poly1305. A box of one message is
  * `enc(32) || ciphertext`. Written out, because every secret that is read passes here; a test holds it to a library's.
  */
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
@@ -7,7 +7,7 @@ import type { CryptoKey } from 'jose'
 import type { SealingKey } from '../protocol/ids.ts'
 import { err, ok, type Result } from '../protocol/result.ts'
 import { concat, fromBase64Url } from './bytes.ts'
-import { messageKey } from './hpke-schedule.ts'
+import { type MessageKey, messageKey } from './hpke-schedule.ts'
 import { SecretBytes } from './secret-bytes.ts'
 import {
   agreeX25519,
@@ -18,6 +18,8 @@ import {
 } from './x25519.ts'
 
 const ENC_BYTES = 32
+const SEQUENCE_BYTES = 4
+const MAX_SEQUENCE = 2 ** (8 * SEQUENCE_BYTES) - 1
 const NOBODY = new Uint8Array()
 
 interface PrivateKey {
@@ -39,50 +41,147 @@ interface Context {
 export async function hpkeSeal(
   recipient: SealingKey,
   plaintext: Uint8Array,
-  context: Context,
+  { info, aad }: Context,
   sender?: PrivateKey,
 ): Promise<Uint8Array> {
-  const to = await receiverOf(recipient)
-  const ephemeral = await generateX25519Pair()
-  const agreed = await agreeX25519(ephemeral.privateKey, to.key)
-  const agreedToo = sender && (await agreeX25519(sender.key, to.key))
-  const cipher = cipherOf(context, ephemeral.publicKey, to.bytes, agreed, sender?.publicKey, agreedToo)
-  return concat(ephemeral.publicKey, cipher.encrypt(plaintext))
+  const { enc, ...message } = await agreeWith(recipient, info, sender)
+  try {
+    return concat(enc, chacha20poly1305(message.key, message.nonce, aad).encrypt(plaintext))
+  } finally {
+    message.key.fill(0)
+  }
+}
+
+/**
+ * Many messages to one receiver (RFC 9180, section 5.2), who needs no more than the message itself: a box is
+ * `enc(32) || sequence number(4, big-endian) || ciphertext`.
+ */
+export class HpkeSender {
+  readonly #enc: Uint8Array
+  readonly #message: MessageKey
+  #next = 0
+
+  private constructor({ enc, ...message }: Agreed) {
+    this.#enc = enc
+    this.#message = message
+  }
+
+  static async to(recipient: SealingKey, info: Uint8Array): Promise<HpkeSender> {
+    return new HpkeSender(await agreeWith(recipient, info))
+  }
+
+  seal(plaintext: Uint8Array, aad: Uint8Array): Uint8Array {
+    // Another message under the same number would be under the same nonce.
+    if (this.#next > MAX_SEQUENCE) throw new RangeError('an HPKE context is used up')
+    const sequence = sequenceBytes(this.#next++)
+    const { key, nonce } = this.#message
+    const ciphertext = chacha20poly1305(key, nonceAt(nonce, sequence), aad).encrypt(plaintext)
+    return concat(this.#enc, sequence, ciphertext)
+  }
+
+  /** Nothing can be sealed with it any more, nor opened with what is left of it. */
+  wipe(): void {
+    this.#message.key.fill(0)
+    this.#next = MAX_SEQUENCE + 1
+  }
 }
 
 /** One error for every cause. */
-export async function hpkeOpen(
+export const hpkeOpen = (
   recipient: PrivateKey,
   box: Uint8Array,
   context: Context,
   sender?: SealingKey,
+): Promise<Result<SecretBytes, 'corrupt'>> =>
+  open(recipient, { enc: box.subarray(0, ENC_BYTES), ciphertext: box.subarray(ENC_BYTES) }, context, sender)
+
+/** What an `HpkeSender` has sealed, in any order. One error for every cause. */
+export async function hpkeOpenNumbered(
+  recipient: PrivateKey,
+  box: Uint8Array,
+  context: Context,
+): Promise<Result<SecretBytes, 'corrupt'>> {
+  const begin = ENC_BYTES + SEQUENCE_BYTES
+  if (box.length < begin) return err('corrupt')
+  const sequence = box.subarray(ENC_BYTES, begin)
+  return open(
+    recipient,
+    { enc: box.subarray(0, ENC_BYTES), sequence, ciphertext: box.subarray(begin) },
+    context,
+  )
+}
+
+interface Box {
+  readonly enc: Uint8Array
+  readonly sequence?: Uint8Array
+  readonly ciphertext: Uint8Array
+}
+
+async function open(
+  recipient: PrivateKey,
+  { enc, sequence, ciphertext }: Box,
+  { info, aad }: Context,
+  sender?: SealingKey,
 ): Promise<Result<SecretBytes, 'corrupt'>> {
   try {
-    const enc = box.subarray(0, ENC_BYTES)
     const senderKey = sender && bytesOf(sender)
     const agreed = await agreeX25519(recipient.key, await importX25519Public(enc))
     const agreedToo = senderKey && (await agreeX25519(recipient.key, await importX25519Public(senderKey)))
-    const cipher = cipherOf(context, enc, recipient.publicKey, agreed, senderKey, agreedToo)
-    return ok(SecretBytes.take(cipher.decrypt(box.subarray(ENC_BYTES))))
+    const message = keyOf(info, enc, recipient.publicKey, agreed, senderKey, agreedToo)
+    const nonce = sequence === undefined ? message.nonce : nonceAt(message.nonce, sequence)
+    try {
+      return ok(SecretBytes.take(chacha20poly1305(message.key, nonce, aad).decrypt(ciphertext)))
+    } finally {
+      message.key.fill(0)
+    }
   } catch {
     return err('corrupt')
   }
 }
 
-/** For one message: a second under the same key would be under the same nonce. What was agreed on is wiped. */
-function cipherOf(
-  { info, aad }: Context,
+interface Agreed extends MessageKey {
+  readonly enc: Uint8Array
+}
+
+async function agreeWith(recipient: SealingKey, info: Uint8Array, sender?: PrivateKey): Promise<Agreed> {
+  const to = await receiverOf(recipient)
+  const ephemeral = await generateX25519Pair()
+  const agreed = await agreeX25519(ephemeral.privateKey, to.key)
+  const agreedToo = sender && (await agreeX25519(sender.key, to.key))
+  const enc = ephemeral.publicKey
+  return { enc, ...keyOf(info, enc, to.bytes, agreed, sender?.publicKey, agreedToo) }
+}
+
+/** What was agreed on is wiped. */
+function keyOf(
+  info: Uint8Array,
   enc: Uint8Array,
   receiver: Uint8Array,
   agreed: Uint8Array,
   sender: Uint8Array = NOBODY,
   agreedToo: Uint8Array = NOBODY,
-) {
+): MessageKey {
   const mode = sender === NOBODY ? 'base' : 'auth'
-  const { key, nonce } = messageKey(mode, concat(agreed, agreedToo), concat(enc, receiver, sender), info)
+  const key = messageKey(mode, concat(agreed, agreedToo), concat(enc, receiver, sender), info)
   agreed.fill(0)
   agreedToo.fill(0)
-  return chacha20poly1305(key, nonce, aad)
+  return key
+}
+
+function sequenceBytes(number: number): Uint8Array {
+  const bytes = new Uint8Array(SEQUENCE_BYTES)
+  new DataView(bytes.buffer).setUint32(0, number)
+  return bytes
+}
+
+/** ComputeNonce: the number, to the right end of the base nonce. */
+function nonceAt(base: Uint8Array, sequence: Uint8Array): Uint8Array {
+  const nonce = new Uint8Array(base)
+  const left = nonce.length - sequence.length
+  sequence.forEach((byte, index) => {
+    nonce[left + index] = (nonce[left + index] ?? 0) ^ byte
+  })
+  return nonce
 }
 
 interface Receiver {

@@ -1,4 +1,5 @@
 /** The stores of the secrets, as this gateway is bound to them. */
+import { DeliverySealer } from '../crypto/delivery.ts'
 import { KnownSecrets } from '../secrets/known.ts'
 import { findSecrets } from '../secrets/rows.ts'
 import type { SecretStores, Trail } from '../secrets/stores.ts'
@@ -30,6 +31,9 @@ function trailOf({ AUDIT_LOG }: Env): Trail {
     openIntents: (before) => callObject(AUDIT_LOG, AUDIT_OBJECT, (log) => log.openIntents(before)),
   }
 }
+
+/** One for the isolate: whom it has agreed with on a key. */
+export const deliverySealer = new DeliverySealer()
 
 const known = new WeakMap<object, KnownSecrets>()
 

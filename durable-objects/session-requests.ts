@@ -26,7 +26,7 @@ import type { Env } from './env.ts'
 import { InGroups } from './in-groups.ts'
 import type { Authenticated } from './node-authenticator.ts'
 import { problemOf } from './problem.ts'
-import { knownSecrets, secretStores } from './secret-stores.ts'
+import { deliverySealer, knownSecrets, secretStores } from './secret-stores.ts'
 
 const MOST = { bytes: MAX_ANSWER_VALUE_BYTES, code: 'E_ANSWER_TOO_LARGE' } as const
 
@@ -47,9 +47,10 @@ export class SessionRequests {
     this.#options = options
     this.#lookUps = new InGroups(MAX_GROUPED_CALLS, (wanted) => findSecrets(env.DB, wanted))
     const auditLog = new ObjectCaller(env.AUDIT_LOG, AUDIT_OBJECT)
-    this.#appends = new InGroups(MAX_GROUPED_CALLS, (appends) =>
-      auditLog.call((log) => log.appendEachProven(appends)),
-    )
+    this.#appends = new InGroups(MAX_GROUPED_CALLS, async (appends) => {
+      const text = JSON.stringify(appends)
+      return JSON.parse(await auditLog.call((log) => log.appendEachProven(text)))
+    })
   }
 
   /** @param node whose session it is, and who must have signed. */
@@ -90,7 +91,7 @@ export class SessionRequests {
     const wanted = parseBody(body, NodeSecretsBody)
     if (!wanted.ok) return wanted
     const stores = this.#stores(config, { proof, request: requestId })
-    const read = { node: record, request: proof.jti, requestId, most: MOST }
+    const read = { node: record, sealer: deliverySealer, request: proof.jti, requestId, most: MOST }
     return readForNode(stores, knownSecrets(env), wanted.value, read)
   }
 

@@ -175,6 +175,11 @@ export const MAX_CHANGE_STAMPS = 20_000
 /** Writes of one secret that meet each other are tried again this often before the last one is told so. */
 export const MUTATION_TRIES = 5
 
+/** For so long the gateway seals to a node under one agreement: what leaks of its memory opens no more of the past than this. */
+export const DELIVERY_CONTEXT_MS = 10 * 60_000
+/** Nodes with whom it has one, some 400 bytes each. */
+export const MAX_DELIVERY_CONTEXTS = 4096
+
 /** Items in one page of a listing. */
 export const MAX_PAGE = 1000
 /** Secrets, or versions of them, in one page: each has up to 40 KB of notes, a policy, a thousand recipients, and an isolate 128 MB. */

@@ -22,6 +22,32 @@ export const NODE_SECRETS: readonly Mutation[] = [
     project: 'gateway',
     test: 'gateway/session-requests.test.ts',
   },
+  ...inFile('crypto/delivery.ts', 'findings/delivery.test.ts', [
+    {
+      name: 'what was agreed on with a node is kept for ever',
+      search: 'now < kept.until ?',
+      replace: 'true ?',
+    },
+    {
+      name: 'a delivery is opened as another',
+      search: 'aad: bindingOf(delivery) })',
+      replace: 'aad: new Uint8Array() })',
+    },
+  ]),
+  ...inFile('crypto/hpke.ts', 'findings/delivery.test.ts', [
+    {
+      name: 'two messages have one number',
+      search: 'sequenceBytes(this.#next++)',
+      replace: 'sequenceBytes(this.#next)',
+    },
+  ]),
+  ...inFile('crypto/hpke.ts', 'both/hpke.test.ts', [
+    {
+      name: 'the number of a message is no part of its nonce',
+      search: '(nonce[left + index] ?? 0) ^ byte',
+      replace: 'nonce[left + index] ?? 0',
+    },
+  ]),
   {
     name: 'what is known of a secret that has changed is tried first by all who ask',
     file: 'durable-objects/session-requests.ts',

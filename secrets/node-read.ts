@@ -1,5 +1,5 @@
 /** What a node's job needs, all of it or an error, each value sealed to that node and to this one request. */
-import { sealDelivery } from '../crypto/delivery.ts'
+import type { DeliverySealer } from '../crypto/delivery.ts'
 import { type ErrorCode, type Refusal, refusal } from '../protocol/errors.ts'
 import type { FleetId, SealingKey } from '../protocol/ids.ts'
 import { ok, type Result } from '../protocol/result.ts'
@@ -13,6 +13,7 @@ import type { SecretStores } from './stores.ts'
 
 interface NodeRead {
   readonly node: Pick<Reader, 'id' | 'tags'> & { readonly fleet: FleetId; readonly seal: SealingKey }
+  readonly sealer: DeliverySealer
   /** `jti` of the proof that asks for them. */
   readonly request: string
   readonly requestId: string
@@ -24,7 +25,7 @@ export async function readForNode(
   stores: SecretStores,
   known: KnownSecrets,
   { secrets, workload }: NodeSecretsBody,
-  { node, request, requestId, most }: NodeRead,
+  { node, sealer, request, requestId, most }: NodeRead,
 ): Promise<Result<NodeSecretsReply, Refusal>> {
   const { id, tags, fleet, seal } = node
   const actor = { actor: `node:${id}`, requestId }
@@ -38,7 +39,7 @@ export async function readForNode(
   const items = await readSecrets(stores, known, actor, asked, async ({ secret, version: found }, value) => {
     const { name, class: secretClass } = secret
     const { version } = found
-    const sealed = await sealDelivery(seal, value, { fleet, name, version, request })
+    const sealed = await sealer.seal(seal, value, { fleet, name, version, request }, stores.now())
     return { name, version, class: secretClass, sealed }
   })
   return items.ok ? ok({ fleet, items: [...items.value] }) : items

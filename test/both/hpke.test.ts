@@ -3,7 +3,7 @@ import { Chacha20Poly1305 } from '@hpke/chacha20poly1305'
 import { CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core'
 import { describe, expect, it } from 'vitest'
 import { fromBase64Url, utf8 } from '../../crypto/bytes.ts'
-import { hpkeOpen, hpkeSeal, importSealingKey } from '../../crypto/hpke.ts'
+import { HpkeSender, hpkeOpen, hpkeOpenNumbered, hpkeSeal, importSealingKey } from '../../crypto/hpke.ts'
 import type { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { generateX25519, x25519PublicKey } from '../../crypto/x25519.ts'
 import { SealingKey } from '../../protocol/ids.ts'
@@ -87,6 +87,46 @@ describe('HPKE as it is written out', () => {
     for (const length of [0, 31, 32, 47]) {
       expect(await hpkeOpen(to.ours, base.subarray(0, length), { info, aad })).toEqual(refused)
     }
+  })
+
+  it('agrees with the library on message after message, which the receiver opens in any order', async () => {
+    const to = await party()
+    const info = utf8('claw-test v1')
+    const sender = await HpkeSender.to(to.name, info)
+    // Beyond the number's first byte.
+    const boxes = Array.from({ length: 300 }, (_, n) =>
+      sender.seal(utf8(`message ${n}`), utf8(`context ${n}`)),
+    )
+    const [first = new Uint8Array()] = boxes
+    const theirs = await suite.createRecipientContext({
+      recipientKey: to.theirs.privateKey,
+      enc: exact(first.subarray(0, 32)),
+      info: exact(info),
+    })
+    for (const [n, box] of boxes.entries()) {
+      expect(box.subarray(0, 32)).toEqual(first.subarray(0, 32))
+      const opened = await theirs.open(exact(box.subarray(36)), exact(utf8(`context ${n}`)))
+      expect(new Uint8Array(opened)).toEqual(utf8(`message ${n}`))
+    }
+    for (const n of [299, 0, 256, 255, 1]) {
+      const box = boxes[n] ?? new Uint8Array()
+      const opened = await hpkeOpenNumbered(to.ours, box, { info, aad: utf8(`context ${n}`) })
+      expect(opened.ok && new Uint8Array(opened.value.expose())).toEqual(utf8(`message ${n}`))
+      const another = new Uint8Array(box)
+      another.set([(another[35] ?? 0) ^ 1], 35)
+      for (const wrong of [another, box.subarray(0, 35), box.subarray(0, 51)])
+        expect(await hpkeOpenNumbered(to.ours, wrong, { info, aad: utf8(`context ${n}`) })).toEqual({
+          ok: false,
+          error: 'corrupt',
+        })
+    }
+  })
+
+  it('seals nothing with what was wiped', async () => {
+    const to = await party()
+    const sender = await HpkeSender.to(to.name, utf8('claw-test v1'))
+    sender.wipe()
+    expect(() => sender.seal(utf8('x'), new Uint8Array())).toThrow('used up')
   })
 
   it('agrees on nothing with a key of low order', async () => {

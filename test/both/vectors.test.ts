@@ -3,7 +3,7 @@ import { blake3 } from '@noble/hashes/blake3.js'
 import { describe, expect, it } from 'vitest'
 import { hashApiToken } from '../../crypto/api-token.ts'
 import { base64ToBase64Url, concat, fromBase64Url, toBase64Url, utf8 } from '../../crypto/bytes.ts'
-import { hpkeOpen, importSealingKey } from '../../crypto/hpke.ts'
+import { hpkeOpen, hpkeOpenNumbered, importSealingKey } from '../../crypto/hpke.ts'
 import { importIdentityKey } from '../../crypto/identity.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
 import { deriveSecretKey, openFrame, sealFrame } from '../../crypto/secret-frame.ts'
@@ -138,6 +138,20 @@ describe('HPKE', () => {
       sender,
     )
     expect(opened.ok && toHex(opened.value.expose())).toBe(first.pt)
+  })
+
+  it('opens the messages after it by their numbers', async () => {
+    const vector = ours.find(({ mode }) => mode === 0)
+    if (vector === undefined) throw new Error('no vector for our suite')
+    expect(vector.encryptions.length).toBeGreaterThan(3)
+    for (const [number, { ct, aad, pt }] of vector.encryptions.entries()) {
+      const opened = await hpkeOpenNumbered(
+        await importSealingKey(secret(vector.skRm)),
+        concat(hex(vector.enc), Uint8Array.of(0, 0, 0, number), hex(ct)),
+        { info: hex(vector.info), aad: hex(aad) },
+      )
+      expect(opened.ok && toHex(opened.value.expose())).toBe(pt)
+    }
   })
 })
 

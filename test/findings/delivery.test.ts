@@ -1,7 +1,7 @@
 /** Secrets on their way and the keys at their end: bound to reader, name, version and request; a keyring is whole or none. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { openDelivery, sealDelivery } from '../../crypto/delivery.ts'
+import { DeliverySealer, openDelivery, sealDelivery } from '../../crypto/delivery.ts'
 import { importSealingKey } from '../../crypto/hpke.ts'
 import { Keyring } from '../../crypto/keyring.ts'
 import { SecretBytes } from '../../crypto/secret-bytes.ts'
@@ -39,6 +39,68 @@ describe('a delivered secret', () => {
         expect(await openDelivery(privateKey, changed, binding)).toEqual(refused)
       }),
     )
+  })
+})
+
+describe('a gateway that seals to the same readers again and again', () => {
+  const MINUTE = 60_000
+  const ENCAPSULATED = 43
+
+  async function reader() {
+    const key = generateX25519()
+    return { key: await importSealingKey(key), name: SealingKey.parse(await x25519PublicKey(key)) }
+  }
+  const delivery = (version: number) => ({
+    fleet: FleetId.parse('a'.repeat(26)),
+    name: SecretName.parse('db.password'),
+    version,
+    request: 'A'.repeat(22),
+  })
+  const value = (version: number) => SecretBytes.take(Uint8Array.of(version))
+  const agreedIn = (sealed: string) => sealed.slice(0, ENCAPSULATED - 1)
+
+  test('agrees once in ten minutes with each, and no box is under the number of another', async () => {
+    const sealer = new DeliverySealer()
+    const [one, other] = [await reader(), await reader()]
+    const sealed = new Map<string, { readonly agreed: string; readonly to: string; readonly at: number }>()
+    for (const at of [0, 1, 10 * MINUTE - 1, 10 * MINUTE, 11 * MINUTE])
+      for (const to of [one, other, one]) {
+        const version = sealed.size + 1
+        const box = await sealer.seal(to.name, value(version), delivery(version), at)
+        const opened = await openDelivery(to.key, box, delivery(version))
+        expect(opened.ok && [...opened.value.expose()]).toEqual([version])
+        expect(await openDelivery(to.key, box, delivery(version + 1))).toEqual({
+          ok: false,
+          error: 'corrupt',
+        })
+        sealed.set(Buffer.from(box, 'base64url').subarray(0, 36).toString('hex'), {
+          agreed: agreedIn(box),
+          to: to.name,
+          at,
+        })
+      }
+    // The agreement and the number are different for each.
+    expect(sealed.size).toBe(15)
+    const agreements = (to: { readonly name: string }) =>
+      new Set([...sealed.values()].filter((box) => box.to === to.name).map(({ agreed }) => agreed)).size
+    expect([agreements(one), agreements(other)]).toEqual([2, 2])
+  })
+
+  test('serves requests that come at once, also while it forgets the oldest', async () => {
+    const sealer = new DeliverySealer()
+    const readers = await Promise.all(Array.from({ length: 40 }, reader))
+    const versions = Array.from({ length: 400 }, (_, index) => index + 1)
+    const boxes = await Promise.all(
+      versions.map(async (version) => {
+        const { name, key } = readers[version % readers.length] ?? (await reader())
+        // Each step of the clock ends what was agreed on before it.
+        const box = await sealer.seal(name, value(version % 256), delivery(version), version * 11 * MINUTE)
+        return { key, version, box }
+      }),
+    )
+    for (const { key, version, box } of boxes)
+      expect((await openDelivery(key, box, delivery(version))).ok).toBe(true)
+    expect(new Set(boxes.map(({ box }) => box.slice(0, 48))).size).toBe(boxes.length)
   })
 })
 

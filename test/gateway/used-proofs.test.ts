@@ -4,6 +4,8 @@ import { env, exports } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { randomId } from '../../crypto/bytes.ts'
 import { AUDIT_OBJECT } from '../../durable-objects/call-object.ts'
+import type { Refusal } from '../../protocol/errors.ts'
+import type { Result } from '../../protocol/result.ts'
 import { shardName } from '../../protocol/shard.ts'
 import { event, headOf, type Log, logNamed } from './audit-support.ts'
 import { put } from './secret-support.ts'
@@ -130,7 +132,9 @@ describe('entries with a proof', () => {
       { proof: second, request: 'req_b' },
     ].map((use, index) => ({ events: [event(index)], ...use }))
     const codes = async () =>
-      (await log.appendEachProven(calls)).map((result) => (result.ok ? 'taken' : result.error.code))
+      (JSON.parse(await log.appendEachProven(JSON.stringify(calls))) as Result<unknown, Refusal>[]).map(
+        (result) => (result.ok ? 'taken' : result.error.code),
+      )
     expect(await codes()).toEqual(['taken', 'taken', 'E_PROOF_REPLAYED', 'taken'])
     const rows = () =>
       runInDurableObject(

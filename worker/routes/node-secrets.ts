@@ -1,6 +1,6 @@
 /** POST /v1/node/secrets: what a node's job needs (secrets/node-read.ts), over a connection of the job's own. */
 import { Hono } from 'hono'
-import { knownSecrets } from '../../durable-objects/secret-stores.ts'
+import { deliverySealer, knownSecrets } from '../../durable-objects/secret-stores.ts'
 import { MAX_FETCH_BYTES } from '../../protocol/limits.ts'
 import { orRefuse } from '../../protocol/refused-error.ts'
 import { NodeSecretsBody } from '../../protocol/secrets.ts'
@@ -17,6 +17,6 @@ export const nodeSecretRoutes = new Hono<GatewayEnv>().post('/', requireRecorded
   // One look: `c.var` is put together anew each time.
   const { node, proof, body, requestId } = c.var
   const wanted = parseJson(body, NodeSecretsBody)
-  const read = { node, request: proof.jti, requestId, most: MOST }
+  const read = { node, sealer: deliverySealer, request: proof.jti, requestId, most: MOST }
   return signedReply(c, orRefuse(await readForNode(provenStores(c), knownSecrets(c.env), wanted, read)))
 })
