@@ -607,8 +607,8 @@ const VALUES: readonly Mutation[] = [
     'an answer is for any request',
     [
       'crypto/delivery.ts',
-      'aad: lengthPrefixed(fleet, name, String(version), request)',
-      'aad: lengthPrefixed(fleet, name, String(version), request.slice(99))',
+      'lengthPrefixed(fleet, name, String(version), request)',
+      'lengthPrefixed(fleet, name, String(version))',
     ],
     ['host', 'findings/delivery.test.ts'],
   ),
