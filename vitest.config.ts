@@ -3,6 +3,7 @@
  * processes; `e2e` builds whole fleets, one file at a time, because each takes the machine's network namespaces and both cores.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { generateApiToken, hashApiToken } from './crypto/api-token.ts'
@@ -13,6 +14,8 @@ const WORKERS = 2
 
 // The programs that tests run are those of these sources.
 await buildPrograms()
+// What tests start from sources compiles them once, and so do the tests' own processes.
+process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules/.cache/compiled')
 
 const adminToken = generateApiToken('claw')
 

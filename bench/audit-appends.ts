@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { Miniflare } from 'miniflare'
-import { inCheckout } from '../cli/up/checkout.ts'
+import { PACKAGE_ROOT } from '../cli/up/build-output.ts'
 import { readWorkerConfig } from '../cli/up/worker-config.ts'
 
 /** Appends `count` entries with `width` calls under way at a time, and says how long it took by the clock of whoever asked. */
@@ -34,7 +34,7 @@ export async function measureAppends(widths: readonly number[], count: number): 
   const directory = mkdtempSync(join(tmpdir(), 'claw-bench-audit-'))
   const { compatibility_date } = readWorkerConfig()
   const { outputFiles } = await build({
-    stdin: { contents: WORKER, resolveDir: inCheckout('.') },
+    stdin: { contents: WORKER, resolveDir: PACKAGE_ROOT },
     bundle: true,
     write: false,
     format: 'esm',

@@ -11,12 +11,12 @@ const COMPILED = inCheckout('node_modules/.cache/compiled')
 
 /** @param name of the program in dist/, which `npm ci` makes. */
 export function launch(name) {
-  const program = inCheckout(`dist/${name}`)
+  const program = new URL(`../dist/${name}`, import.meta.url)
   if (!existsSync(program))
     fail('this checkout is not built; run `npm ci` here once, or `npm run build` after it')
   if (Number(process.versions.node.split('.')[0]) >= OLDEST) {
     module.enableCompileCache(COMPILED)
-    return import(program)
+    return import(program.href)
   }
 
   const bundled = inCheckout('node_modules/node/bin/node')

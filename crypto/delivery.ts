@@ -21,9 +21,11 @@ export interface Delivery {
 /** To a reader who asks once. */
 export async function sealDelivery(to: SealingKey, value: SecretBytes, delivery: Delivery): Promise<string> {
   const sender = await HpkeSender.to(to, INFO)
-  const box = sender.seal(value.expose(), bindingOf(delivery))
-  sender.wipe()
-  return toBase64Url(box)
+  try {
+    return toBase64Url(sender.seal(value.expose(), bindingOf(delivery)))
+  } finally {
+    sender.wipe()
+  }
 }
 
 /**
@@ -31,27 +33,29 @@ export async function sealDelivery(to: SealingKey, value: SecretBytes, delivery:
  * opens what was sealed under the keys that are kept here, as they would with the master keys beside them.
  */
 export class DeliverySealer {
-  readonly #kept = new Map<SealingKey, { readonly sender: HpkeSender; readonly until: number }>()
+  readonly #kept = new Map<SealingKey, { readonly sender: HpkeSender; readonly since: number }>()
 
   async seal(to: SealingKey, value: SecretBytes, delivery: Delivery, now: number): Promise<string> {
+    this.forgetOld(now)
     // Nothing is waited for once there is one: it may be forgotten, and wiped, at any turn.
-    const sender = this.#with(to, now) ?? this.#keep(to, await HpkeSender.to(to, INFO), now)
+    const sender = this.#kept.get(to)?.sender ?? this.#keep(to, await HpkeSender.to(to, INFO), now)
     return toBase64Url(sender.seal(value.expose(), bindingOf(delivery)))
   }
 
-  #with(to: SealingKey, now: number): HpkeSender | undefined {
-    const kept = this.#kept.get(to)
-    return kept !== undefined && now < kept.until ? kept.sender : undefined
+  /** Also where nothing is sealed any more: the minute's sweep says so. */
+  forgetOld(now: number): void {
+    // A map keeps its order: the first is the one that was agreed on longest ago.
+    for (const [oldest, { since }] of this.#kept) {
+      // One from the future is of a clock that has been set back.
+      const isYoung = since <= now && now < since + DELIVERY_CONTEXT_MS
+      if (isYoung && this.#kept.size <= MAX_DELIVERY_CONTEXTS) break
+      this.#forget(oldest)
+    }
   }
 
   #keep(to: SealingKey, sender: HpkeSender, now: number): HpkeSender {
     this.#forget(to)
-    this.#kept.set(to, { sender, until: now + DELIVERY_CONTEXT_MS })
-    // A map keeps its order: the first is the one that was agreed on longest ago.
-    for (const [oldest, { until }] of this.#kept) {
-      if (until > now && this.#kept.size <= MAX_DELIVERY_CONTEXTS) break
-      this.#forget(oldest)
-    }
+    this.#kept.set(to, { sender, since: now })
     return sender
   }
 

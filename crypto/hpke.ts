@@ -161,11 +161,12 @@ function keyOf(
   sender: Uint8Array = NOBODY,
   agreedToo: Uint8Array = NOBODY,
 ): MessageKey {
-  const mode = sender === NOBODY ? 'base' : 'auth'
-  const key = messageKey(mode, concat(agreed, agreedToo), concat(enc, receiver, sender), info)
-  agreed.fill(0)
-  agreedToo.fill(0)
-  return key
+  const secret = concat(agreed, agreedToo)
+  try {
+    return messageKey(sender === NOBODY ? 'base' : 'auth', secret, concat(enc, receiver, sender), info)
+  } finally {
+    for (const bytes of [agreed, agreedToo, secret]) bytes.fill(0)
+  }
 }
 
 function sequenceBytes(number: number): Uint8Array {

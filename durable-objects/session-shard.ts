@@ -28,6 +28,7 @@ import { type Authenticated, NodeAuthenticator, type ProofUse } from './node-aut
 import { NodeQuestions } from './node-questions.ts'
 import { problemResponse } from './problem.ts'
 import { REPLAY_MIGRATION, ReplayCache } from './replay-cache.ts'
+import { deliverySealer } from './secret-stores.ts'
 import { SessionEnds } from './session-ends.ts'
 import { SessionRequests } from './session-requests.ts'
 import { SessionStart } from './session-start.ts'
@@ -248,6 +249,7 @@ export class SessionShard extends DurableObject<Env> {
   async sweep({ epoch, places }: MeshPlacesNow): Promise<void> {
     count('object_wakeups_by_sweep')
     const now = Date.now()
+    deliverySealer.forgetOld(now)
     const newest = new Map(places.map(({ audience, seq }) => [audience, seq]))
     for (const socket of this.ctx.getWebSockets()) {
       const session = this.#sessions.get(socket)

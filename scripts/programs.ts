@@ -1,36 +1,38 @@
 /**
- * dist/: both programs and the Worker of the embedded gateway, bundled. From its 400 source files a command takes twice as long to start, and
- * an agent holds a fifth more memory.
+ * dist/: both programs, and what `claw up` needs beside its own. From its 400 source files a command takes twice as long to start, and an
+ * agent holds a fifth more memory. Each program is one file: what it imports later cannot be of another build.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { build } from 'esbuild'
+import { MIGRATIONS, SOCKET_PLUGIN, WORKER, WRANGLER_CONFIG } from '../cli/up/build-output.ts'
 import { ROOT } from './run.ts'
 import { bundleWorker } from './worker-bundle.ts'
 
 const DIST = join(ROOT, 'dist')
 
 export async function buildPrograms(): Promise<void> {
-  const [worker, programs] = await Promise.all([
+  const [worker, ...programs] = await Promise.all([
     bundleWorker(join(ROOT, 'worker/embedded.ts')),
-    bundlePrograms(),
+    bundleProgram('cli/main.ts', join(DIST, 'claw.mjs')),
+    bundleProgram('agent/main.ts', join(DIST, 'clawnode.mjs')),
+    bundleProgram('cli/up/public-socket.ts', SOCKET_PLUGIN),
   ])
-  const files = new Map([...programs, ['gateway.mjs', worker]])
-  await mkdir(DIST, { recursive: true })
-  for (const [name, text] of files) await replaceFile(join(DIST, name), text)
-  for (const name of await readdir(DIST)) if (!files.has(name)) await rm(join(DIST, name), { force: true })
+  const migrations = join(ROOT, 'migrations')
+  const copies = [[join(ROOT, 'wrangler.toml'), WRANGLER_CONFIG]]
+  for (const name of await readdir(migrations)) copies.push([join(migrations, name), join(MIGRATIONS, name)])
+  for (const [from = '', to = ''] of copies) programs.push([to, await readFile(from, 'utf8')])
+  for (const [path, text] of [...programs, [WORKER, worker] as const]) await replaceFile(path, text)
 }
 
-async function bundlePrograms(): Promise<[string, string][]> {
+async function bundleProgram(entry: string, outfile: string): Promise<[string, string]> {
   const { outputFiles } = await build({
     absWorkingDir: ROOT,
-    entryPoints: { claw: 'cli/main.ts', clawnode: 'agent/main.ts' },
-    outdir: DIST,
-    outExtension: { '.js': '.mjs' },
+    entryPoints: [entry],
+    outfile,
     bundle: true,
     write: false,
-    // What is imported only when it is needed stays apart.
-    splitting: true,
     platform: 'node',
     format: 'esm',
     target: 'node24',
@@ -43,13 +45,16 @@ async function bundlePrograms(): Promise<[string, string][]> {
     legalComments: 'none',
     logLevel: 'warning',
   })
-  return outputFiles.map(({ path, text }) => [basename(path), text])
+  const [bundle] = outputFiles
+  if (bundle === undefined) throw new Error(`esbuild made nothing of ${basename(entry)}`)
+  return [outfile, bundle.text]
 }
 
 /** In one step, and only if it differs: a program may be starting from it. */
 async function replaceFile(path: string, text: string): Promise<void> {
   if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return
-  const written = `${path}.${process.pid}`
+  await mkdir(dirname(path), { recursive: true })
+  const written = `${path}.${randomUUID()}`
   await writeFile(written, text)
   await rename(written, path)
 }

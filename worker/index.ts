@@ -2,7 +2,7 @@
 import { callObject, FLEET_OBJECT } from '../durable-objects/call-object.ts'
 import { readConfig } from '../durable-objects/config.ts'
 import type { Env } from '../durable-objects/env.ts'
-import { secretStores } from '../durable-objects/secret-stores.ts'
+import { deliverySealer, secretStores } from '../durable-objects/secret-stores.ts'
 import { allShardNames } from '../protocol/shard.ts'
 import { settleLost } from '../secrets/change.ts'
 import { app } from './app.ts'
@@ -19,6 +19,7 @@ export default {
   async scheduled(_controller: unknown, env, ctx): Promise<void> {
     const config = await readConfig(env)
     const { shards } = config
+    deliverySealer.forgetOld(Date.now())
     ctx.waitUntil(settleLost(secretStores(env, config, (work) => ctx.waitUntil(work))))
     const places = await callObject(env.FLEET, FLEET_OBJECT, (fleet) => fleet.sweep())
     const names = allShardNames(shards)

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { Miniflare as MiniflareClass } from 'miniflare'
 import { EXIT, UserError } from '../../host/user-error.ts'
-import { inCheckout } from './checkout.ts'
+import { MIGRATIONS, WORKER } from './build-output.ts'
 import { Keeper } from './keeper.ts'
 import { readMigrations } from './migrations.ts'
 import { Log, LogLevel, Miniflare } from './miniflare.ts'
@@ -10,8 +10,6 @@ import { miniflareOptions } from './miniflare-options.ts'
 import { ChildWatch, type ProcessIdentity } from './processes.ts'
 import { readWorkerConfig } from './worker-config.ts'
 
-/** Around the `main` of wrangler.toml: worker/embedded.ts, bundled. */
-const WORKER = 'dist/gateway.mjs'
 const SWEEP_INTERVAL_MS = 60_000
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -45,8 +43,8 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   // Miniflare would ask the network for sample request metadata.
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
   const config = readWorkerConfig()
-  const keeper = new Keeper()
-  const script = options.script ?? readFileSync(inCheckout(WORKER), 'utf8')
+  const keeper = new Keeper(readMigrations(MIGRATIONS))
+  const script = options.script ?? readFileSync(WORKER, 'utf8')
 
   /** Miniflare's writes to standard output, which is for data. */
   class StandardErrorLog extends Log {
@@ -57,7 +55,11 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   const log = new StandardErrorLog(LogLevel.WARN)
   const child = new ChildWatch('workerd', options.onWorkerd)
   const settings = (current: GatewayOptions) => ({
-    ...miniflareOptions({ ...current, bindings: { ...current.bindings, ...keeper.binding } }, config, script),
+    ...miniflareOptions(
+      { ...current, bindings: { ...current.bindings, ...keeper.bindings } },
+      config,
+      script,
+    ),
     log,
     unsafeHandleRuntimeRestart: () => child.report(Promise.resolve()),
   })
@@ -65,7 +67,7 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   const started = ready(miniflare, options)
   await Promise.all([started, child.report(started)])
 
-  await keeper.ask(miniflare, '/migrate', readMigrations(inCheckout(config.d1_databases[0].migrations_dir)))
+  await keeper.ask(miniflare, '/migrate')
 
   let inForce = options
   let isReloading = false

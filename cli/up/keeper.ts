@@ -4,22 +4,26 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Miniflare } from 'miniflare'
+import type { Migration } from './migrations.ts'
 
 export class Keeper {
   /** Whoever else reaches Miniflare's entry does not have it. */
   readonly #key = randomBytes(32).toString('base64url')
+  readonly #migrations: string
 
-  get binding(): Readonly<Record<string, string>> {
-    return { KEEPER_KEY: this.#key }
+  constructor(migrations: readonly Migration[]) {
+    this.#migrations = JSON.stringify(migrations)
+  }
+
+  /** For the Worker; what it can be asked for holds nothing that comes with the request. */
+  get bindings(): Readonly<Record<string, string>> {
+    return { KEEPER_KEY: this.#key, MIGRATIONS: this.#migrations }
   }
 
   /** @throws if it was not done; the Worker has then said why in its log. */
-  async ask(miniflare: Miniflare, path: '/migrate' | '/sweep', body?: unknown): Promise<void> {
-    const { status } = await miniflare.dispatchFetch(`http://localhost${path}`, {
-      method: 'POST',
-      headers: { 'claw-keeper': this.#key },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    })
+  async ask(miniflare: Miniflare, path: '/migrate' | '/sweep'): Promise<void> {
+    const headers = { 'claw-keeper': this.#key }
+    const { status } = await miniflare.dispatchFetch(`http://localhost${path}`, { method: 'POST', headers })
     if (status !== 204) throw new Error(`the gateway answered ${path} with ${status}`)
   }
 }

@@ -2,8 +2,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+export interface Migration {
+  /** File name, which orders them. */
+  readonly name: string
+  readonly statements: readonly string[]
+}
+
 /** In their order. */
-export const readMigrations = (directory: string) =>
+export const readMigrations = (directory: string): Migration[] =>
   readdirSync(directory)
     .filter((name) => name.endsWith('.sql'))
     .sort()

@@ -3,7 +3,7 @@
  * its direct sockets believe headers of the client (MF-Original-URL, X-Forwarded-Proto, MF-CF-Blob) and open paths and protocols of their own.
  */
 import type { Plugin, Socket } from 'miniflare'
-import { inCheckout } from './checkout.ts'
+import { SOCKET_PLUGIN } from './build-output.ts'
 import { TlsOptions_Version } from './miniflare.ts'
 
 const NAME = 'public-socket'
@@ -27,7 +27,7 @@ export const publicSocketBinding = (socket: PublicSocket) =>
   ({
     [BINDING]: {
       type: `unsafe:${NAME}`,
-      dev: { plugin: { package: inCheckout('cli/up/public-socket.ts'), name: NAME }, options: socket },
+      dev: { plugin: { package: SOCKET_PLUGIN, name: NAME }, options: socket },
     },
   }) as const
 
@@ -38,8 +38,8 @@ export const plugins: Readonly<Record<typeof NAME, Plugin>> = {
     getNodeBindings: () => ({}),
     getServices({ options: { config } }) {
       const dev = config.env?.[BINDING]?.dev as PublicSocketBinding | undefined
-      const sockets = dev === undefined ? [] : [tlsSocket(config.name, dev.options)]
-      return { services: [], extensions: [], sockets }
+      if (dev === undefined) throw new Error('the public socket is not bound')
+      return { services: [], extensions: [], sockets: [tlsSocket(config.name, dev.options)] }
     },
   },
 }

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { parse } from 'smol-toml'
 import * as z from 'zod'
-import { inCheckout } from './checkout.ts'
+import { WRANGLER_CONFIG } from './build-output.ts'
 
 const WorkerConfig = z
   .strictObject({
@@ -40,4 +40,4 @@ const WorkerConfig = z
 export type WorkerConfig = z.infer<typeof WorkerConfig>
 
 export const readWorkerConfig = (): WorkerConfig =>
-  WorkerConfig.parse(parse(readFileSync(inCheckout('wrangler.toml'), 'utf8')))
+  WorkerConfig.parse(parse(readFileSync(WRANGLER_CONFIG, 'utf8')))

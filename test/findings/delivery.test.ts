@@ -86,6 +86,18 @@ describe('a gateway that seals to the same readers again and again', () => {
     expect([agreements(one), agreements(other)]).toEqual([2, 2])
   })
 
+  test('forgets what is old though nobody asks, and what a clock that was set back calls young', async () => {
+    const sealer = new DeliverySealer()
+    const to = await reader()
+    const agreedAt = async (at: number) => agreedIn(await sealer.seal(to.name, value(1), delivery(1), at))
+    const first = await agreedAt(60 * MINUTE)
+    sealer.forgetOld(70 * MINUTE)
+    const second = await agreedAt(60 * MINUTE)
+    expect(second).not.toBe(first)
+    expect(await agreedAt(69 * MINUTE)).toBe(second)
+    expect(await agreedAt(MINUTE)).not.toBe(second)
+  })
+
   test('serves requests that come at once, also while it forgets the oldest', async () => {
     const sealer = new DeliverySealer()
     const readers = await Promise.all(Array.from({ length: 40 }, reader))

@@ -8,14 +8,18 @@ import { migrate } from './support.ts'
 
 const KEEPER_KEY = 'the-key-of-this-run'
 
-async function ask(path: string, key: string | undefined, body?: unknown): Promise<number> {
+async function ask(
+  path: string,
+  key: string | undefined,
+  { ours = KEEPER_KEY }: { readonly ours?: string } = {},
+): Promise<number> {
   const context = createExecutionContext()
   const request = new Request<unknown, IncomingRequestCfProperties>(`http://localhost${path}`, {
     method: 'POST',
     headers: key === undefined ? {} : { 'claw-keeper': key },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
   })
-  const { status } = await embedded.fetch(request, { ...env, KEEPER_KEY }, context)
+  const kept = { KEEPER_KEY: ours, MIGRATIONS: JSON.stringify([FIRST]) }
+  const { status } = await embedded.fetch(request, { ...env, ...kept }, context)
   await waitOnExecutionContext(context)
   return status
 }
@@ -31,10 +35,15 @@ it.each([undefined, '', 'the-key-of-this-ruN', 'the-key-of-this-run ends otherwi
   'nobody without the key does anything there (%j)',
   async (key) => {
     expect(await ask('/sweep', key)).toBe(404)
-    expect(await ask('/migrate', key, [FIRST])).toBe(404)
+    expect(await ask('/migrate', key)).toBe(404)
     expect(await tables()).not.toContain('a')
   },
 )
+
+it.each([undefined, ''])('nor does anybody where there is none (%j)', async (key) => {
+  expect(await ask('/migrate', key, { ours: '' })).toBe(404)
+  expect(await tables()).not.toContain('a')
+})
 
 it('sweeps', async () => {
   await migrate()
@@ -43,9 +52,9 @@ it('sweeps', async () => {
 })
 
 it('migrates what has not been, each file whole or not at all', async () => {
-  expect(await ask('/migrate', KEEPER_KEY, [FIRST])).toBe(204)
+  expect(await ask('/migrate', KEEPER_KEY)).toBe(204)
   // It would fail if it were applied again.
-  expect(await ask('/migrate', KEEPER_KEY, [FIRST])).toBe(204)
+  expect(await ask('/migrate', KEEPER_KEY)).toBe(204)
   const second = { name: '0002_c.sql', statements: ['CREATE TABLE c (x)', 'CREATE TABLE a (x)'] }
   await expect(applyMigrations(env.DB, [FIRST, second])).rejects.toThrow('already exists')
   expect(await tables()).not.toContain('c')

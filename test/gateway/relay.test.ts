@@ -220,7 +220,8 @@ describe('the upgrade', () => {
     expect(await refused(b, { grant })).toBe('E_RELAY_GRANT')
     const elsewhere = RelayGrantReply.parse(await (await askGrant(a, [b.id], ELSEWHERE)).json())
     expect(await refused(a, { grant: elsewhere.grant })).toBe('E_RELAY_GRANT')
-    const old = { ...(await grantFor(a, [b.id])), issuedAt: Date.now() - RELAY_GRANT_MS, until: Date.now() }
+    const now = Date.now()
+    const old = { ...(await grantFor(a, [b.id])), issuedAt: now - RELAY_GRANT_MS, until: now }
     expect(await refused(a, { grant: await signRelayGrant(await ownGateway(), old) })).toBe(
       'E_RELAY_GRANT_EXPIRED',
     )
