@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { Miniflare } from 'miniflare'
-import { PACKAGE_ROOT } from '../cli/up/build-output.ts'
 import { readWorkerConfig } from '../cli/up/worker-config.ts'
 
 /** Appends `count` entries with `width` calls under way at a time, and says how long it took by the clock of whoever asked. */
@@ -34,7 +33,7 @@ export async function measureAppends(widths: readonly number[], count: number): 
   const directory = mkdtempSync(join(tmpdir(), 'claw-bench-audit-'))
   const { compatibility_date } = readWorkerConfig()
   const { outputFiles } = await build({
-    stdin: { contents: WORKER, resolveDir: PACKAGE_ROOT },
+    stdin: { contents: WORKER, resolveDir: join(import.meta.dirname, '..') },
     bundle: true,
     write: false,
     format: 'esm',

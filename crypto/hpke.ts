@@ -73,7 +73,7 @@ export class HpkeSender {
   seal(plaintext: Uint8Array, aad: Uint8Array): Uint8Array {
     // Another message under the same number would be under the same nonce.
     if (this.#next > MAX_SEQUENCE) throw new RangeError('an HPKE context is used up')
-    const sequence = sequenceBytes(this.#next++)
+    const sequence = encodeSequence(this.#next++)
     const { key, nonce } = this.#message
     const ciphertext = chacha20poly1305(key, nonceAt(nonce, sequence), aad).encrypt(plaintext)
     return concat(this.#enc, sequence, ciphertext)
@@ -92,45 +92,33 @@ export const hpkeOpen = (
   box: Uint8Array,
   context: Context,
   sender?: SealingKey,
-): Promise<Result<SecretBytes, 'corrupt'>> =>
-  open(recipient, { enc: box.subarray(0, ENC_BYTES), ciphertext: box.subarray(ENC_BYTES) }, context, sender)
+): Promise<Result<SecretBytes, 'corrupt'>> => open(recipient, box, 0, context, sender)
 
 /** What an `HpkeSender` has sealed, in any order. One error for every cause. */
-export async function hpkeOpenNumbered(
+export const hpkeOpenNumbered = (
   recipient: PrivateKey,
   box: Uint8Array,
   context: Context,
-): Promise<Result<SecretBytes, 'corrupt'>> {
-  const begin = ENC_BYTES + SEQUENCE_BYTES
-  if (box.length < begin) return err('corrupt')
-  const sequence = box.subarray(ENC_BYTES, begin)
-  return open(
-    recipient,
-    { enc: box.subarray(0, ENC_BYTES), sequence, ciphertext: box.subarray(begin) },
-    context,
-  )
-}
+): Promise<Result<SecretBytes, 'corrupt'>> => open(recipient, box, SEQUENCE_BYTES, context)
 
-interface Box {
-  readonly enc: Uint8Array
-  readonly sequence?: Uint8Array
-  readonly ciphertext: Uint8Array
-}
-
+/** @param sequenceBytes of its number; without any it is the first message. */
 async function open(
   recipient: PrivateKey,
-  { enc, sequence, ciphertext }: Box,
+  box: Uint8Array,
+  sequenceBytes: number,
   { info, aad }: Context,
   sender?: SealingKey,
 ): Promise<Result<SecretBytes, 'corrupt'>> {
+  const begin = ENC_BYTES + sequenceBytes
+  const enc = box.subarray(0, ENC_BYTES)
   try {
     const senderKey = sender && bytesOf(sender)
     const agreed = await agreeX25519(recipient.key, await importX25519Public(enc))
     const agreedToo = senderKey && (await agreeX25519(recipient.key, await importX25519Public(senderKey)))
     const message = keyOf(info, enc, recipient.publicKey, agreed, senderKey, agreedToo)
-    const nonce = sequence === undefined ? message.nonce : nonceAt(message.nonce, sequence)
+    const nonce = nonceAt(message.nonce, box.subarray(ENC_BYTES, begin))
     try {
-      return ok(SecretBytes.take(chacha20poly1305(message.key, nonce, aad).decrypt(ciphertext)))
+      return ok(SecretBytes.take(chacha20poly1305(message.key, nonce, aad).decrypt(box.subarray(begin))))
     } finally {
       message.key.fill(0)
     }
@@ -169,7 +157,7 @@ function keyOf(
   }
 }
 
-function sequenceBytes(number: number): Uint8Array {
+function encodeSequence(number: number): Uint8Array {
   const bytes = new Uint8Array(SEQUENCE_BYTES)
   new DataView(bytes.buffer).setUint32(0, number)
   return bytes

@@ -172,7 +172,7 @@ export const AUDIT_REMOVE_BATCH = 5_000
 export const MAX_KNOWN_SUBTREES = 8_192
 /** Changed targets that the audit object remembers, some 300 bytes each. */
 export const MAX_CHANGE_STAMPS = 20_000
-/** Writes of one secret that meet each other are tried again this often before the last one is told so. */
+/** Writes of one secret that meet each other, and reads that meet writes, are tried this often before the last one is told so. */
 export const MUTATION_TRIES = 5
 
 /** For so long the gateway seals to a node under one agreement: what leaks of its memory opens no more of the past than this. */

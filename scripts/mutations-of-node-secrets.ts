@@ -32,8 +32,8 @@ export const NODE_SECRETS: readonly Mutation[] = [
   ...inFile('crypto/hpke.ts', 'findings/delivery.test.ts', [
     {
       name: 'two messages have one number',
-      search: 'sequenceBytes(this.#next++)',
-      replace: 'sequenceBytes(this.#next)',
+      search: 'encodeSequence(this.#next++)',
+      replace: 'encodeSequence(this.#next)',
     },
   ]),
   ...inFile('crypto/hpke.ts', 'both/hpke.test.ts', [

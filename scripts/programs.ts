@@ -3,30 +3,27 @@
  * agent holds a fifth more memory. Each program is one file: what it imports later cannot be of another build.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { build } from 'esbuild'
-import { MIGRATIONS, SOCKET_PLUGIN, WORKER, WRANGLER_CONFIG } from '../cli/up/build-output.ts'
+import { inBuild, MIGRATIONS, SOCKET_PLUGIN, WORKER, WRANGLER_CONFIG } from '../cli/up/build-output.ts'
+import { readMigrations } from './migrations.ts'
 import { ROOT } from './run.ts'
 import { bundleWorker } from './worker-bundle.ts'
 
-const DIST = join(ROOT, 'dist')
-
 export async function buildPrograms(): Promise<void> {
-  const [worker, ...programs] = await Promise.all([
-    bundleWorker(join(ROOT, 'worker/embedded.ts')),
-    bundleProgram('cli/main.ts', join(DIST, 'claw.mjs')),
-    bundleProgram('agent/main.ts', join(DIST, 'clawnode.mjs')),
+  const files = await Promise.all([
+    bundleProgram('cli/main.ts', inBuild('claw.mjs')),
+    bundleProgram('agent/main.ts', inBuild('clawnode.mjs')),
     bundleProgram('cli/up/public-socket.ts', SOCKET_PLUGIN),
+    bundleWorker(join(ROOT, 'worker/embedded.ts')).then((text) => [WORKER, text] as const),
+    readFile(join(ROOT, 'wrangler.toml'), 'utf8').then((text) => [WRANGLER_CONFIG, text] as const),
   ])
-  const migrations = join(ROOT, 'migrations')
-  const copies = [[join(ROOT, 'wrangler.toml'), WRANGLER_CONFIG]]
-  for (const name of await readdir(migrations)) copies.push([join(migrations, name), join(MIGRATIONS, name)])
-  for (const [from = '', to = ''] of copies) programs.push([to, await readFile(from, 'utf8')])
-  for (const [path, text] of [...programs, [WORKER, worker] as const]) await replaceFile(path, text)
+  const migrations = JSON.stringify(readMigrations(join(ROOT, 'migrations')))
+  for (const [path, text] of [...files, [MIGRATIONS, migrations] as const]) await replaceFile(path, text)
 }
 
-async function bundleProgram(entry: string, outfile: string): Promise<[string, string]> {
+async function bundleProgram(entry: string, outfile: string): Promise<readonly [string, string]> {
   const { outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: [entry],

@@ -3,6 +3,7 @@
  * development and believes headers of whoever connects, listens on loopback and leads to the default export, which does what `claw up` asks
  * of it and serves nobody else.
  */
+import { equalBytes } from '@noble/ciphers/utils.js'
 import { utf8 } from '../crypto/bytes.ts'
 import type { Env } from '../durable-objects/env.ts'
 import { problemResponse } from '../durable-objects/problem.ts'
@@ -47,8 +48,7 @@ export default {
 function isKeeper(said: string | null, { KEEPER_KEY }: Kept): boolean {
   // Two keys that are missing would be the same.
   if (said === null || !KEEPER_KEY) return false
-  const [a, b] = [utf8(said), utf8(KEEPER_KEY)]
-  return a.length === b.length && crypto.subtle.timingSafeEqual(a, b)
+  return equalBytes(utf8(said), utf8(KEEPER_KEY))
 }
 
 /** `Host: a, b` (from two headers), `Host: a/path?`, `OPTIONS *`: none of them may decide which path a request is for. */

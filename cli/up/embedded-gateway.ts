@@ -4,7 +4,6 @@ import type { Miniflare as MiniflareClass } from 'miniflare'
 import { EXIT, UserError } from '../../host/user-error.ts'
 import { MIGRATIONS, WORKER } from './build-output.ts'
 import { Keeper } from './keeper.ts'
-import { readMigrations } from './migrations.ts'
 import { Log, LogLevel, Miniflare } from './miniflare.ts'
 import { miniflareOptions } from './miniflare-options.ts'
 import { ChildWatch, type ProcessIdentity } from './processes.ts'
@@ -43,7 +42,7 @@ export async function startGateway(options: GatewayOptions): Promise<EmbeddedGat
   // Miniflare would ask the network for sample request metadata.
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
   const config = readWorkerConfig()
-  const keeper = new Keeper(readMigrations(MIGRATIONS))
+  const keeper = new Keeper(readFileSync(MIGRATIONS, 'utf8'))
   const script = options.script ?? readFileSync(WORKER, 'utf8')
 
   /** Miniflare's writes to standard output, which is for data. */

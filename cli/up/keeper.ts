@@ -4,15 +4,15 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Miniflare } from 'miniflare'
-import type { Migration } from './migrations.ts'
 
 export class Keeper {
   /** Whoever else reaches Miniflare's entry does not have it. */
   readonly #key = randomBytes(32).toString('base64url')
   readonly #migrations: string
 
-  constructor(migrations: readonly Migration[]) {
-    this.#migrations = JSON.stringify(migrations)
+  /** @param migrations as worker/embedded.ts reads them. */
+  constructor(migrations: string) {
+    this.#migrations = migrations
   }
 
   /** For the Worker; what it can be asked for holds nothing that comes with the request. */

@@ -28,7 +28,8 @@ const WorkerConfig = z
         binding: z.string(),
         database_name: z.string(),
         database_id: z.string(),
-        migrations_dir: z.string(),
+        // What the build takes them from.
+        migrations_dir: z.literal('migrations'),
       }),
     ]),
     kv_namespaces: z.array(z.strictObject({ binding: z.string(), id: z.string() })),

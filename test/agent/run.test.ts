@@ -196,7 +196,7 @@ test('clawnode version', async () => {
   for (const args of [['version'], ['--version']]) {
     expect(await clawnode(args)).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining(`clawnode/0.1.0 protocol/${PROTOCOL_VERSION}`),
+      stdout: expect.stringContaining('clawnode/0.1.0 protocol/4'),
     })
   }
 })

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { expect, test } from 'vitest'
-import { splitStatements } from '../../cli/up/migrations.ts'
+import { splitStatements } from '../../scripts/migrations.ts'
 
 const DIRECTORY = join(import.meta.dirname, '../../migrations')
 const files = readdirSync(DIRECTORY).filter((name) => name.endsWith('.sql'))

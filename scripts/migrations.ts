@@ -1,15 +1,9 @@
-/** migrations/*.sql, for the Worker to apply. */
+/** migrations/*.sql, for the embedded Worker to apply (worker/embedded-migrations.ts). */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export interface Migration {
-  /** File name, which orders them. */
-  readonly name: string
-  readonly statements: readonly string[]
-}
-
 /** In their order. */
-export const readMigrations = (directory: string): Migration[] =>
+export const readMigrations = (directory: string) =>
   readdirSync(directory)
     .filter((name) => name.endsWith('.sql'))
     .sort()
