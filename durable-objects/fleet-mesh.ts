@@ -146,11 +146,14 @@ export class FleetMesh {
     }
   }
 
-  /** By the policy that is in force; before the first there are no classes. */
+  /**
+   * By the policy that is in force; before the first there are no classes. A node that is not in the map waits: a class of its own would
+   * begin where no entry of the log tells those who let it in.
+   */
   #classify(id: NodeId): void {
     const policy = this.policies.current
     const row = this.#row(id)
-    if (policy === undefined || row === undefined || row.removed_at !== null) return
+    if (policy === undefined || row === undefined || !isMember(row)) return
     const since = this.log.head + 1
     const audience = this.classes.of(policy.bound.membershipOf(policyNodeOf(row)), since)
     if (audience !== row.class)

@@ -91,6 +91,15 @@ export const MESH_POLICY: readonly Mutation[] = [
     MODEL,
   ),
   of(
+    'a class begins before its first node comes',
+    [
+      'durable-objects/fleet-mesh.ts',
+      'row === undefined || !isMember(row)) return',
+      'row === undefined || row.removed_at !== null) return',
+    ],
+    MODEL,
+  ),
+  of(
     'a move is forgotten when a shard did not answer',
     [
       'durable-objects/mesh-fanout.ts',

@@ -372,6 +372,26 @@ const RULES_OF_TWO_CLASSES: Step[] = [
   { do: 'ports', ports: '22' },
 ]
 
+/** A tag that no other node has is given to a node that is not there yet, and it comes in as what it was: the new class begins when its first node comes. */
+const CLASS_BEFORE_ITS_NODE: Step[] = [
+  {
+    do: 'policy',
+    policy: {
+      groups: { g: ['node:n3'] },
+      rules: [
+        { src: ['tag:z'], dst: ['*:22'] },
+        { src: ['group:g'], dst: ['*:22'] },
+      ],
+    },
+  },
+  { do: 'connect', node: N1 },
+  { do: 'restart' },
+  { do: 'tag', node: N0, tags: ['z'] },
+  { do: 'tag', node: N0, tags: [] },
+  { do: 'connect', node: N0 },
+  { do: 'tag', node: N0, tags: ['z'] },
+]
+
 const inFleet = (work: (storage: DurableObjectStorage) => Promise<void>): Promise<void> =>
   runInDurableObject(env.FLEET.getByName('model'), (_, state) => work(state.storage))
 
@@ -386,7 +406,7 @@ describe('nodes that follow the mesh by classes', () => {
           await world.sweep()
           world.check()
         }),
-        { numRuns: 200, examples: [[RULES_OF_TWO_CLASSES]] },
+        { numRuns: 1000, examples: [[RULES_OF_TWO_CLASSES], [CLASS_BEFORE_ITS_NODE]] },
       ),
     )
   })
