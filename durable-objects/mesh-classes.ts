@@ -4,7 +4,6 @@ import type { Membership } from '../protocol/mesh-policy-compile.ts'
 import type { Sql } from './sql.ts'
 
 interface MeshClass {
-  /** Place of the log from which there can be nodes of it. */
   readonly seq: number
   readonly members: Membership
 }
@@ -27,6 +26,11 @@ export class MeshClasses {
 
   has(id: number): boolean {
     return this.#known.has(id)
+  }
+
+  /** Place of the log from which there can be nodes of it. */
+  beginningOf(id: number): number {
+    return this.#known.get(id)?.seq ?? 0
   }
 
   /** Those there were at that place, by their numbers. */

@@ -30,11 +30,14 @@ export class MeshPlaces {
     this.#classes = classes
   }
 
-  /** Before a policy everything concerns everybody. @param head the newest place of the log. */
+  /**
+   * Before a policy everything concerns everybody. No class has a place before its beginning: what it saw there would be nothing.
+   * @param head the newest place of the log.
+   */
   of(audience: number, head: number): number {
     if (this.#view.now.version === 0) return head
     if (!this.#known.has(audience)) this.#search(head)
-    return this.#known.get(audience) ?? head
+    return Math.max(this.#known.get(audience) ?? head, this.#classes.beginningOf(audience))
   }
 
   /** A node that was of the first class is of the second now, or not in the map: null. */

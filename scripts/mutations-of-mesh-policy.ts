@@ -100,6 +100,15 @@ export const MESH_POLICY: readonly Mutation[] = [
     MODEL,
   ),
   of(
+    'a class has a place before its beginning',
+    [
+      'durable-objects/mesh-places.ts',
+      'Math.max(this.#known.get(audience) ?? head, this.#classes.beginningOf(audience))',
+      'this.#known.get(audience) ?? head',
+    ],
+    MODEL,
+  ),
+  of(
     'a move is forgotten when a shard did not answer',
     [
       'durable-objects/mesh-fanout.ts',

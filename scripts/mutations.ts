@@ -33,6 +33,10 @@ const mutations = MUTATIONS.filter(({ name }) => wanted.every((word) => name.inc
 const folder = mkdtempSync(join(tmpdir(), 'claw-mutations-'))
 
 async function main(): Promise<number> {
+  if (mutations.length === 0) {
+    process.stdout.write(`no mutation is called ${wanted.join(' ')}\n`)
+    return 1
+  }
   const problems = misfits(mutations)
   for (const problem of problems) process.stdout.write(`${problem}\n`)
   if (problems.length > 0) return 1

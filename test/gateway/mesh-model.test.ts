@@ -392,6 +392,18 @@ const CLASS_BEFORE_ITS_NODE: Step[] = [
   { do: 'tag', node: N0, tags: ['z'] },
 ]
 
+/** The first node of a class is placed where the class begins, or what it misses is worked out from a class that saw nothing. */
+const NODE_BEFORE_ITS_CLASS: Step[] = [
+  { do: 'connect', node: N1 },
+  { do: 'policy', policy: { groups: { g: [] }, rules: [{ src: ['tag:x'], dst: ['node:n1:22'] }] } },
+  { do: 'tag', node: N0, tags: ['x'] },
+  { do: 'connect', node: N0 },
+  { do: 'lose' },
+  { do: 'policy', policy: { groups: { g: [] }, rules: [] } },
+  { do: 'connect', node: N0 },
+  { do: 'ports', ports: '22' },
+]
+
 const inFleet = (work: (storage: DurableObjectStorage) => Promise<void>): Promise<void> =>
   runInDurableObject(env.FLEET.getByName('model'), (_, state) => work(state.storage))
 
@@ -406,7 +418,10 @@ describe('nodes that follow the mesh by classes', () => {
           await world.sweep()
           world.check()
         }),
-        { numRuns: 1000, examples: [[RULES_OF_TWO_CLASSES], [CLASS_BEFORE_ITS_NODE]] },
+        {
+          numRuns: 1000,
+          examples: [[RULES_OF_TWO_CLASSES], [CLASS_BEFORE_ITS_NODE], [NODE_BEFORE_ITS_CLASS]],
+        },
       ),
     )
   })
