@@ -1,8 +1,8 @@
 /** `npm run check`: types, lint and format, unused code, one-way imports, mutations that fit, and that the Worker bundles within its budget. */
 import { checkBundle } from './bundle.ts'
 import { importViolations } from './imports.ts'
-import { misfits } from './mutations-fit.ts'
-import { MUTATIONS } from './mutations-list.ts'
+import { misfits } from './mutations/fit.ts'
+import { MUTATIONS } from './mutations/list.ts'
 import { run } from './run.ts'
 
 const steps: readonly (readonly [string, () => number])[] = [

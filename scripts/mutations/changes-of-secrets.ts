@@ -1,5 +1,5 @@
 /** Ways in which data and trail of the secrets could part, and readers be told what is no longer so. The model must notice each. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const model = (
   name: string,

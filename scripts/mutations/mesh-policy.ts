@@ -1,5 +1,5 @@
 /** Guards of the mesh policy: who hears of whom, that it is taken back at once, and that nobody is told twice. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const RULES = ['host', 'unit/mesh-policy.test.ts'] as const
 const MODEL = ['gateway', 'gateway/mesh-model.test.ts'] as const

@@ -1,5 +1,5 @@
 /** Ways in which the guards of the audit trail could be lost. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 type Change = Pick<Mutation, 'name' | 'search' | 'replace' | 'title'>
 

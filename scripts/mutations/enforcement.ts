@@ -1,5 +1,5 @@
 /** Guards of what a node lets through and routes, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const RULES = 'mesh/rules.netns.test.ts'
 const TABLE = 'mesh/firewall.test.ts'

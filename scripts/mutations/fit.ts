@@ -1,8 +1,8 @@
 /** Whether each mutation can still be made: its text stands exactly once in its file, and the test that must notice exists. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Mutation } from './mutations-list.ts'
-import { ROOT } from './run.ts'
+import { ROOT } from '../run.ts'
+import type { Mutation } from './mutation.ts'
 
 /** @returns what is wrong, a line each. */
 export function misfits(mutations: readonly Mutation[]): string[] {

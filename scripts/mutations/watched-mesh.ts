@@ -1,5 +1,5 @@
 /** Guards of what is seen of the mesh, and of peers without an agent, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const ACKS = ['host', 'mesh/acks.test.ts'] as const
 const MAP = ['host', 'mesh/map.test.ts'] as const

@@ -1,5 +1,5 @@
 /** Guards of a node that leaves, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const of = (
   name: string,

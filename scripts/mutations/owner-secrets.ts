@@ -1,5 +1,5 @@
 /** Guards of whoever writes and reads secrets with `claw`. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const of = (
   name: string,

@@ -1,5 +1,5 @@
 /** Guards of the mesh's names, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const ANSWER = 'mesh/dns-answer.test.ts'
 const SERVER = 'mesh/dns-server.test.ts'

@@ -1,5 +1,5 @@
 /** Guards of the mesh's keys and of its lease, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutations-list.ts'
+import type { Mutation } from './mutation.ts'
 
 const of = (
   name: string,

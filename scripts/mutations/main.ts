@@ -15,9 +15,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { misfits } from './mutations-fit.ts'
-import { MUTATIONS, type Mutation } from './mutations-list.ts'
-import { ROOT } from './run.ts'
+import { ROOT } from '../run.ts'
+import { misfits } from './fit.ts'
+import { MUTATIONS } from './list.ts'
+import type { Mutation } from './mutation.ts'
 
 const COPIES = 2
 /** Of all the files at once, and of one of them. */
