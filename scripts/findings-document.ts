@@ -1,6 +1,7 @@
 /** docs/audit-findings.md, made from the registry; a test keeps it up to date. */
 import { ALL_LINES, FINDINGS } from '../test/findings/ids.ts'
-import { type Entry, REGISTRY } from '../test/findings/registry.ts'
+import type { Entry } from '../test/findings/registry/entry.ts'
+import { REGISTRY } from '../test/findings/registry.ts'
 
 export const DOCUMENT = 'docs/audit-findings.md'
 

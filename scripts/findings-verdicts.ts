@@ -1,5 +1,7 @@
 /** What a run of the tests says of one line of the findings. */
-import { type Proof, REGISTRY } from '../test/findings/registry.ts'
+
+import type { Proof } from '../test/findings/registry/entry.ts'
+import { REGISTRY } from '../test/findings/registry.ts'
 
 /** One test as it ran; `status` is vitest's. */
 export interface TestRun {
