@@ -16,9 +16,9 @@ import type { HandoverEnd } from './mesh/key-handover.ts'
 import type { MapAck } from './mesh/map-acks.ts'
 import type { MapLease } from './mesh/map-lease.ts'
 import type { RelayClient } from './mesh/relay/relay-client.ts'
+import { FrameShare } from './session/frame-share.ts'
 import type { PushedFrame } from './session/session.ts'
 import { type OutgoingSignal, SignalOutbox } from './session/signal-outbox.ts'
-import { TokenBucket } from './session/token-bucket.ts'
 
 /** What of the engine the session needs. */
 type Engine = Pick<
@@ -61,7 +61,7 @@ interface Options {
 
 export class MeshRuntime {
   readonly #options: Options
-  readonly #bucket: TokenBucket
+  readonly #share: FrameShare
   readonly #outbox: SignalOutbox
   #engine: Engine
   #state: 'up' | 'held' | 'rising' = 'up'
@@ -79,8 +79,8 @@ export class MeshRuntime {
 
   constructor(options: Options) {
     this.#options = options
-    this.#bucket = new TokenBucket(options.clock, SIGNAL_SHARE)
-    this.#outbox = new SignalOutbox(options.clock, this.#bucket, (signals) => {
+    this.#share = new FrameShare(options.clock, SIGNAL_SHARE)
+    this.#outbox = new SignalOutbox(options.clock, this.#share, (signals) => {
       this.#send?.({ type: 'signal', signals })
     })
     this.#engine = this.#createEngine()
@@ -226,7 +226,7 @@ export class MeshRuntime {
 
   /** Counted with the signals, but never held back: each of these is seldom, and somebody waits for it. */
   #transmit(frame: NodeFrame): void {
-    this.#bucket.take()
+    this.#share.take()
     this.#send?.(frame)
   }
 }

@@ -1,20 +1,11 @@
-/** A bucket of tokens for each of many: `burst` at once, then `perSecond`. */
+/** A bucket of tokens for each of many. */
+import { type Rate, TokenBucket } from '../protocol/token-bucket.ts'
 import type { Clock } from './clock.ts'
-
-interface Rate {
-  readonly perSecond: number
-  readonly burst: number
-}
-
-interface Bucket {
-  readonly tokens: number
-  readonly countedAt: number
-}
 
 export class TokenBuckets<K> {
   readonly #clock: Pick<Clock, 'elapsed'>
   readonly #rate: Rate
-  readonly #buckets = new Map<K, Bucket>()
+  readonly #buckets = new Map<K, TokenBucket>()
 
   constructor(clock: Pick<Clock, 'elapsed'>, rate: Rate) {
     this.#clock = clock
@@ -31,13 +22,9 @@ export class TokenBuckets<K> {
 
   /** False if there is no token left. */
   take(key: K): boolean {
-    const { perSecond, burst } = this.#rate
-    const now = this.#clock.elapsed()
-    const { tokens, countedAt } = this.#buckets.get(key) ?? { tokens: burst, countedAt: now }
-    const available = Math.min(burst, tokens + ((now - countedAt) * perSecond) / 1000)
-    const isLeft = available >= 1
-    this.#buckets.set(key, { tokens: isLeft ? available - 1 : available, countedAt: now })
-    return isLeft
+    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#rate)
+    this.#buckets.set(key, bucket)
+    return bucket.take(this.#clock.elapsed())
   }
 
   clear(): void {

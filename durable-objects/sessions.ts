@@ -5,11 +5,14 @@
 import type { NodeStatus } from '../protocol/http.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { FRAME_BURST, FRAMES_PER_SECOND, RESYNC_BURST, RESYNCS_PER_SECOND } from '../protocol/limits.ts'
+import { TokenBucket } from '../protocol/token-bucket.ts'
 import { type Attachment, readAttachment, updateAttachment } from './attachment.ts'
 import { MeshListeners } from './mesh-listeners.ts'
 import { leaseStatus } from './presence.ts'
 import type { Migration, Sql } from './sql.ts'
-import { TokenBucket } from './token-bucket.ts'
+
+const FRAME_RATE = { burst: FRAME_BURST, perSecond: FRAMES_PER_SECOND }
+const RESYNC_RATE = { burst: RESYNC_BURST, perSecond: RESYNCS_PER_SECOND }
 
 export const SESSION_MIGRATIONS: readonly Migration[] = [
   { id: 2, sql: 'CREATE TABLE presence (node_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) WITHOUT ROWID' },
@@ -150,14 +153,14 @@ export class Sessions {
 
   /** False once the socket sends more frames than a node has reason to. */
   mayReceive(socket: WebSocket, now: number): boolean {
-    const bucket = this.#buckets.get(socket) ?? new TokenBucket(FRAME_BURST, FRAMES_PER_SECOND)
+    const bucket = this.#buckets.get(socket) ?? new TokenBucket(FRAME_RATE)
     this.#buckets.set(socket, bucket)
     return bucket.take(now)
   }
 
   /** A whole map for a frame of a few bytes: seldom enough that a node cannot make this object send without end. */
   mayResync(socket: WebSocket, now: number): boolean {
-    const bucket = this.#resyncs.get(socket) ?? new TokenBucket(RESYNC_BURST, RESYNCS_PER_SECOND)
+    const bucket = this.#resyncs.get(socket) ?? new TokenBucket(RESYNC_RATE)
     this.#resyncs.set(socket, bucket)
     return bucket.take(now)
   }

@@ -97,7 +97,7 @@ export class RelayCore {
       onSent: (packets, bytes) => this.accounts.handedOn(state.node, packets, bytes),
       onDropped: (source, reason, packets) => this.accounts.dropped(source, reason, packets),
     })
-    this.#members.set(socket, new Member(state, outlet, now()))
+    this.#members.set(socket, new Member(state, outlet))
     this.#sockets.set(state.node, socket)
   }
 
@@ -151,7 +151,7 @@ export class RelayCore {
     if (request.ok && request.value !== PING && request.value.type === 'mark') {
       if (member.outlet.reached(request.value.mark)) return undefined
     }
-    if (!member.control.take(1, this.#options.now())) {
+    if (!member.control.take(this.#options.now())) {
       this.#violation(socket, member, 'E_FRAME_RATE')
       return undefined
     }
@@ -216,7 +216,7 @@ export class RelayCore {
     if (!verified.ok) return this.#violation(socket, member, verified.error)
     if (this.#wasCut(member.node, verified.value)) return this.#violation(socket, member, 'E_RELAY_GRANT')
     const allowance = verified.value
-    member.renew(allowance, this.#options.now())
+    member.renew(allowance)
     const allowed = new Set(allowance.peers)
     for (const peer of member.peers) {
       if (allowed.has(peer)) continue

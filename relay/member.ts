@@ -1,8 +1,8 @@
 /** One node at a relay: what it may, which peers it has opened under which index, and its way out. */
 import type { NodeId } from '../protocol/ids.ts'
 import { RELAY_BURST_MS, RELAY_CONTROL } from '../protocol/limits.ts'
+import { TokenBucket } from '../protocol/token-bucket.ts'
 import type { Outlet } from './outlet.ts'
-import { RateLimit } from './rate-limit.ts'
 
 export interface Allowance {
   readonly peers: readonly NodeId[]
@@ -26,28 +26,27 @@ const INDEXES = 0x1_0000
 export class Member {
   readonly node: NodeId
   readonly outlet: Outlet
-  readonly control: RateLimit
+  readonly control = new TokenBucket(RELAY_CONTROL)
   violations: number
   readonly #opened: Map<NodeId, number>
   readonly #byIndex: Map<number, NodeId>
   #nextIndex: number
   #allowance: Allowance
   #peers: ReadonlySet<NodeId>
-  #bytes: RateLimit
-  #packets: RateLimit
+  #bytes: TokenBucket
+  #packets: TokenBucket
 
-  constructor(state: MemberState, outlet: Outlet, now: number) {
+  constructor(state: MemberState, outlet: Outlet) {
     this.node = state.node
     this.outlet = outlet
-    this.control = new RateLimit(RELAY_CONTROL, now)
     this.violations = state.violations
     this.#opened = new Map(state.opened)
     this.#byIndex = new Map(state.opened.map(([peer, index]) => [index, peer]))
     this.#nextIndex = state.nextIndex
     this.#allowance = state.allowance
     this.#peers = new Set(state.allowance.peers)
-    this.#bytes = limitOf(state.allowance.rate.bytes, now)
-    this.#packets = limitOf(state.allowance.rate.packets, now)
+    this.#bytes = limitOf(state.allowance.rate.bytes)
+    this.#packets = limitOf(state.allowance.rate.packets)
   }
 
   get state(): MemberState {
@@ -74,17 +73,17 @@ export class Member {
   }
 
   /** The rate goes on as it was used, unless it is another. */
-  renew(allowance: Allowance, now: number): void {
+  renew(allowance: Allowance): void {
     const { rate } = this.#allowance
-    if (rate.bytes !== allowance.rate.bytes) this.#bytes = limitOf(allowance.rate.bytes, now)
-    if (rate.packets !== allowance.rate.packets) this.#packets = limitOf(allowance.rate.packets, now)
+    if (rate.bytes !== allowance.rate.bytes) this.#bytes = limitOf(allowance.rate.bytes)
+    if (rate.packets !== allowance.rate.packets) this.#packets = limitOf(allowance.rate.packets)
     this.#allowance = allowance
     this.#peers = new Set(allowance.peers)
   }
 
   /** Whether a packet of this size may be taken now. */
   takePacket(size: number, now: number): boolean {
-    return this.#packets.take(1, now) && this.#bytes.take(size, now)
+    return this.#packets.take(now) && this.#bytes.take(now, size)
   }
 
   indexOf(peer: NodeId): number | undefined {
@@ -117,5 +116,5 @@ export class Member {
   }
 }
 
-const limitOf = (perSecond: number, now: number): RateLimit =>
-  new RateLimit({ burst: Math.max(1, (perSecond * RELAY_BURST_MS) / 1000), perSecond }, now)
+const limitOf = (perSecond: number): TokenBucket =>
+  new TokenBucket({ burst: Math.max(1, (perSecond * RELAY_BURST_MS) / 1000), perSecond })

@@ -2,9 +2,10 @@
  * Limits on requests, held in this isolate's memory: a coarse shield, generous to the honest. First by credential, once it is proven, so
  * that nobody can use up another's share; then refused credentials by address prefix, so that guessing is slow.
  */
-import { TokenBucket } from '../durable-objects/token-bucket.ts'
+
 import { MAX_RATE_KEYS, REFUSALS_PER_PREFIX, REQUESTS_PER_CREDENTIAL } from '../protocol/limits.ts'
 import { RefusedError } from '../protocol/refused-error.ts'
+import { type Rate, TokenBucket } from '../protocol/token-bucket.ts'
 import type { GatewayContext } from './context.ts'
 
 const buckets = new Map<string, TokenBucket>()
@@ -38,11 +39,8 @@ function clientAddress(c: GatewayContext): string | undefined {
   return typeof peer === 'string' ? peer.replace(/:\d+$/, '').replace(/^\[(?:::ffff:)?|\]$/g, '') : undefined
 }
 
-function take(
-  key: string,
-  { burst, perSecond }: { readonly burst: number; readonly perSecond: number },
-): boolean {
-  const bucket = buckets.get(key) ?? new TokenBucket(burst, perSecond)
+function take(key: string, rate: Rate): boolean {
+  const bucket = buckets.get(key) ?? new TokenBucket(rate)
   // Newest last: the first key is the one longest unused, and goes when there are too many.
   buckets.delete(key)
   buckets.set(key, bucket)

@@ -5,7 +5,7 @@
 import type { AnswerFrame, NodeFrame, RequestFrame } from '../../protocol/frames.ts'
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts'
 import type { Clock, Timer } from '../clock.ts'
-import { TokenBucket } from './token-bucket.ts'
+import { FrameShare } from './frame-share.ts'
 
 /** The first version in which a gateway takes them. */
 const SINCE_PROTOCOL = 3
@@ -30,14 +30,14 @@ interface Options {
 
 export class SessionRequests {
   readonly #options: Options
-  readonly #bucket: TokenBucket
+  readonly #share: FrameShare
   readonly #pending = new Map<number, Pending>()
   #isUnderstood = false
   #n = 0
 
   constructor(options: Options) {
     this.#options = options
-    this.#bucket = new TokenBucket(options.clock, SHARE)
+    this.#share = new FrameShare(options.clock, SHARE)
   }
 
   /** A session has begun. @param protocol the version it speaks. */
@@ -56,7 +56,7 @@ export class SessionRequests {
     const n = this.#n++
     const frame: RequestFrame = { type: 'request', n, ...request }
     if (!this.#isUnderstood || Buffer.byteLength(JSON.stringify(frame)) > MAX_FRAME_BYTES) return undefined
-    if (this.#bucket.take() > 0 || !this.#options.send(frame)) return undefined
+    if (this.#share.take() > 0 || !this.#options.send(frame)) return undefined
     return new Promise((resolve) => {
       const timer = this.#options.clock.after(TIMEOUT_MS, () => this.#settle(n, undefined))
       this.#pending.set(n, { resolve, timer })

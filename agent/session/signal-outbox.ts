@@ -7,7 +7,7 @@ import type { SignalFrame } from '../../protocol/frames.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { MAX_FRAME_BYTES, MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
 import type { Clock, Timer } from '../clock.ts'
-import type { TokenBucket } from './token-bucket.ts'
+import type { FrameShare } from './frame-share.ts'
 
 /** JSON around a sealed signal, and around the frame: more than either takes. */
 const ENVELOPE_BYTES = 64
@@ -21,14 +21,14 @@ export interface OutgoingSignal {
 
 export class SignalOutbox {
   readonly #clock: Clock
-  readonly #bucket: TokenBucket
+  readonly #share: FrameShare
   readonly #send: (signals: SignalFrame['signals']) => void
   readonly #pending = new Map<string, SignalFrame['signals'][number]>()
   #timer: Timer | undefined
 
-  constructor(clock: Clock, bucket: TokenBucket, send: (signals: SignalFrame['signals']) => void) {
+  constructor(clock: Clock, share: FrameShare, send: (signals: SignalFrame['signals']) => void) {
     this.#clock = clock
-    this.#bucket = bucket
+    this.#share = share
     this.#send = send
   }
 
@@ -47,7 +47,7 @@ export class SignalOutbox {
   #flush(): void {
     this.#timer = undefined
     while (this.#pending.size > 0) {
-      const wait = this.#bucket.take()
+      const wait = this.#share.take()
       if (wait > 0) {
         this.#timer = this.#clock.after(wait, () => this.#flush())
         return

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { FrameShare } from '../../agent/session/frame-share.ts'
 import { Heartbeat } from '../../agent/session/heartbeat.ts'
 import { type OutgoingSignal, SignalOutbox } from '../../agent/session/signal-outbox.ts'
-import { TokenBucket } from '../../agent/session/token-bucket.ts'
 import { toBase32 } from '../../protocol/base32.ts'
 import { NodeId } from '../../protocol/ids.ts'
 import { FRAME_BURST, FRAMES_PER_SECOND, MAX_SIGNALS_PER_FRAME } from '../../protocol/limits.ts'
@@ -15,7 +15,7 @@ describe('signals on their way out', () => {
   test('stay under the gateway’s frame limit at every moment, and all get there', () => {
     const clock = new ManualClock()
     const sent: { readonly at: number; readonly count: number }[] = []
-    const outbox = new SignalOutbox(clock, new TokenBucket(clock, 0.6), (batch) =>
+    const outbox = new SignalOutbox(clock, new FrameShare(clock, 0.6), (batch) =>
       sent.push({ at: clock.elapsed(), count: batch.length }),
     )
     outbox.add(signals(10_000))
@@ -31,9 +31,9 @@ describe('signals on their way out', () => {
   test('of several for one peer only the newest goes out', () => {
     const clock = new ManualClock()
     const sent: { readonly sealed: string }[] = []
-    const bucket = new TokenBucket(clock, 0.6)
-    while (bucket.take() === 0);
-    const outbox = new SignalOutbox(clock, bucket, (batch) => sent.push(...batch))
+    const share = new FrameShare(clock, 0.6)
+    while (share.take() === 0);
+    const outbox = new SignalOutbox(clock, share, (batch) => sent.push(...batch))
     outbox.add(signals(2, 'old'))
     outbox.add(signals(1, 'new'))
     clock.advance(1_000)
@@ -42,9 +42,9 @@ describe('signals on their way out', () => {
 
   test('are forgotten when the session ends', () => {
     const clock = new ManualClock()
-    const bucket = new TokenBucket(clock, 0.6)
-    while (bucket.take() === 0);
-    const outbox = new SignalOutbox(clock, bucket, () => expect.unreachable())
+    const share = new FrameShare(clock, 0.6)
+    while (share.take() === 0);
+    const outbox = new SignalOutbox(clock, share, () => expect.unreachable())
     outbox.add(signals(3))
     outbox.stop()
     clock.advance(60_000)

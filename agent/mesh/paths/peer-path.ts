@@ -7,6 +7,7 @@
  *                 └── retries, ever more seldom ◀── nothing answers ◀──────┘ silent: burst again, and dead after 5 s
  */
 import type { Endpoint } from '../../../protocol/ids.ts'
+import { TokenBucket } from '../../../protocol/token-bucket.ts'
 import type { Nearness } from '../endpoints.ts'
 
 /** In a burst: often at first, when both ends have just heard of each other. */
@@ -41,8 +42,7 @@ const MAX_SEEN = 4
 const MAX_CHANGES = 3
 const CHANGES_MS = 60_000
 /** Pings to one peer: a burst to a dozen candidates at once, then some a second. What a peer tells us to ping may be somebody else's. */
-const PING_BURST = 200
-const PINGS_PER_SECOND = 20
+const PINGS = { burst: 200, perSecond: 20 }
 
 export interface Told {
   readonly endpoint: Endpoint
@@ -77,8 +77,7 @@ export class PeerPath {
   #retryWait = RETRY_FIRST_MS
   #foundAt: number | undefined
   #soughtSince = Number.NEGATIVE_INFINITY
-  #tokens = PING_BURST
-  #countedAt = 0
+  readonly #pings = new TokenBucket(PINGS)
   /** Between two pings of a path that is well. */
   #interval = 3_000
 
@@ -205,7 +204,7 @@ export class PeerPath {
     return due.flatMap((candidate) => {
       candidate.pingedAt = now
       candidate.wanted = false
-      if (!this.#takeToken(now)) return []
+      if (!this.#pings.take(now)) return []
       candidate.waitingSince ??= now
       return [candidate.endpoint]
     })
@@ -358,14 +357,6 @@ export class PeerPath {
     const candidate = { ...fresh(), ...at, told: false }
     this.#candidates.set(at.endpoint, candidate)
     return candidate
-  }
-
-  #takeToken(now: number): boolean {
-    this.#tokens = Math.min(PING_BURST, this.#tokens + ((now - this.#countedAt) * PINGS_PER_SECOND) / 1000)
-    this.#countedAt = now
-    if (this.#tokens < 1) return false
-    this.#tokens--
-    return true
   }
 }
 
