@@ -1,8 +1,6 @@
 /**
  * The test projects: `gateway` runs inside workerd with real Durable Objects, D1 and KV; `host` runs under Node, next to real sockets and
- * processes; `e2e` builds whole fleets.
- *
- * Files of `host` and `e2e` share their worker's modules: to load them anew for each file took as long as some of the tests.
+ * processes; `e2e` builds whole fleets, one file at a time, because each takes the machine's network namespaces and both cores.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -61,7 +59,6 @@ export default defineConfig({
           include: ['test/{both,unit,host,cli,agent,mesh,fuzz,findings}/**/*.test.ts'],
           testTimeout: 60_000,
           maxWorkers: WORKERS,
-          isolate: false,
           hookTimeout: 60_000,
         },
       },
@@ -69,9 +66,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          maxWorkers: WORKERS,
-          isolate: false,
-          // After the others: a fleet's tests wait for what happens by the clock, and nothing else is to take the cores from them.
+          fileParallelism: false,
+          // After the others: a whole fleet takes both cores, and its tests wait for what happens by the clock.
           sequence: { groupOrder: 1 },
           testTimeout: 240_000,
           hookTimeout: 120_000,
