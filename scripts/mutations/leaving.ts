@@ -1,11 +1,5 @@
 /** Guards of a node that leaves, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutation.ts'
-
-const of = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  [project, test]: readonly [Mutation['project'], string],
-): Mutation => ({ name, file, search, replace, project, test })
+import { type Mutation, mutate } from './mutation.ts'
 
 const GATEWAY = ['gateway', 'gateway/node-leave.test.ts'] as const
 const AGENT = ['host', 'agent/leave.test.ts'] as const
@@ -13,7 +7,7 @@ const LEFT = ['host', 'mesh/left-mesh.test.ts'] as const
 const LEAVE = 'agent/commands/leave.ts'
 
 export const LEAVING: readonly Mutation[] = [
-  of(
+  mutate(
     'a proof lets a node leave again and again',
     [
       'worker/routes/node-leave.ts',
@@ -22,7 +16,7 @@ export const LEAVING: readonly Mutation[] = [
     ],
     GATEWAY,
   ),
-  of(
+  mutate(
     'a node that leaves is taken off by its name',
     [
       'durable-objects/node-standing.ts',
@@ -31,17 +25,17 @@ export const LEAVING: readonly Mutation[] = [
     ],
     GATEWAY,
   ),
-  of(
+  mutate(
     'the machine is cleared whatever the gateway says',
     [LEAVE, "if (error.code !== ('E_NODE_REMOVED' satisfies ErrorCode)) throw nothingChanged(error)", ''],
     AGENT,
   ),
-  of(
+  mutate(
     'a node that was removed already can never leave',
     [LEAVE, "error.code !== ('E_NODE_REMOVED' satisfies ErrorCode)", 'error.code.length > 0'],
     AGENT,
   ),
-  of(
+  mutate(
     'keys are removed, but not overwritten',
     [
       'host/wiped-file.ts',
@@ -50,17 +44,17 @@ export const LEAVING: readonly Mutation[] = [
     ],
     AGENT,
   ),
-  of(
+  mutate(
     'files that are not ours are removed',
     ['agent/state-files.ts', 'filter((name) => isOurs(name) && !', 'filter((name) => !'],
     AGENT,
   ),
-  of(
+  mutate(
     'an interface without a key is that of a node without one',
     ['agent/mesh/backend.ts', 'found !== undefined && found === publicKey', 'found === publicKey'],
     LEFT,
   ),
-  of(
+  mutate(
     'the tables of another are taken away',
     ['agent/mesh/left-mesh.ts', 'if (!(await backend.removeLeft())) return', 'await backend.removeLeft()'],
     LEFT,

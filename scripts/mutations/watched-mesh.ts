@@ -1,5 +1,5 @@
 /** Guards of what is seen of the mesh, and of peers without an agent, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutation.ts'
+import { type Mutation, mutate } from './mutation.ts'
 
 const ACKS = ['host', 'mesh/acks.test.ts'] as const
 const MAP = ['host', 'mesh/map.test.ts'] as const
@@ -8,14 +8,8 @@ const ANSWERS = ['host', 'mesh/answers.test.ts'] as const
 const HASH = ['host', 'both/mesh-hash.test.ts'] as const
 const WATCH = ['gateway', 'gateway/mesh-watch.test.ts'] as const
 
-const of = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  [project, test]: readonly ['host' | 'gateway', string],
-): Mutation => ({ name, file, search, replace, project, test })
-
 export const WATCHED_MESH: readonly Mutation[] = [
-  of(
+  mutate(
     'a map is acknowledged when it is heard',
     [
       'agent/mesh/engine.ts',
@@ -24,12 +18,12 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     ACKS,
   ),
-  of(
+  mutate(
     'every change is acknowledged by itself',
     ['agent/mesh/map-acks.ts', '!this.#connected || this.#pause !== undefined ||', '!this.#connected ||'],
     ACKS,
   ),
-  of(
+  mutate(
     'a new session is told nothing',
     [
       'agent/mesh/map-acks.ts',
@@ -38,7 +32,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     ACKS,
   ),
-  of(
+  mutate(
     'a place that moves acknowledges what is not applied',
     [
       'agent/mesh/map-acks.ts',
@@ -47,7 +41,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     ACKS,
   ),
-  of(
+  mutate(
     'a map keeps the hash that it had',
     [
       'agent/mesh/map.ts',
@@ -56,37 +50,37 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     MAP,
   ),
-  of(
+  mutate(
     'the hash of a map depends on the order of fields',
     ['crypto/mesh-hash.ts', '.sort(([a], [b]) => (a < b ? -1 : 1))', ''],
     HASH,
   ),
-  of(
+  mutate(
     'the hash of a map does not have its rules',
     ['crypto/mesh-hash.ts', "(rules ? entryHash('rules', canonical(rules)) : 0n)", '(rules ? 0n : 0n)'],
     HASH,
   ),
-  of(
+  mutate(
     'an acknowledgement of another epoch is compared',
     ['durable-objects/mesh-acks.ts', 'mesh?.epoch !== epoch || mesh.seq !== seq', 'mesh?.seq !== seq'],
     WATCH,
   ),
-  of(
+  mutate(
     'an acknowledgement that is overtaken is compared',
     ['durable-objects/mesh-acks.ts', ' || mesh.seq !== seq)', ')'],
     WATCH,
   ),
-  of(
+  mutate(
     'a wrong map is sent anew for ever',
     ['durable-objects/mesh-acks.ts', '    if (session.diverged) return\n', ''],
     WATCH,
   ),
-  of(
+  mutate(
     'a wrong map is sent anew in silence',
     ['durable-objects/mesh-acks.ts', "'mesh.diverged'", "'mesh.sent'"],
     WATCH,
   ),
-  of(
+  mutate(
     'a node outside of the mesh acknowledges',
     [
       'durable-objects/session-shard.ts',
@@ -95,12 +89,12 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'the gateway’s own hash misses what was there',
     ['durable-objects/map-hash.ts', 'if (before !== undefined) this.#change(before, takePeer)', ''],
     WATCH,
   ),
-  of(
+  mutate(
     'any node may answer for another',
     [
       'durable-objects/node-questions.ts',
@@ -109,12 +103,12 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a node is asked without end',
     ['durable-objects/node-questions.ts', 'open.size >= MAX_MESH_QUESTIONS || ', ''],
     WATCH,
   ),
-  of(
+  mutate(
     'a question is not in the trail',
     [
       'worker/routes/mesh-status.ts',
@@ -123,7 +117,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a viewer lets devices in',
     [
       'worker/routes/mesh-peers.ts',
@@ -132,7 +126,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a device takes the name of another',
     [
       'durable-objects/external-peers.ts',
@@ -141,7 +135,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a device takes the key of another',
     [
       'durable-objects/external-peers.ts',
@@ -150,7 +144,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a device reads secrets by its tags',
     [
       'durable-objects/node-registry.ts',
@@ -159,7 +153,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a device is in the list of nodes',
     [
       'durable-objects/node-registry.ts',
@@ -168,7 +162,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a device has a sealing key',
     [
       'durable-objects/mesh-frames.ts',
@@ -177,12 +171,12 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a node takes the name of a device',
     ['durable-objects/node-enrolment.ts', ' && this.#externalPeers.byName(name) === undefined', ''],
     WATCH,
   ),
-  of(
+  mutate(
     'a removed device stays in the map',
     [
       'durable-objects/external-peers.ts',
@@ -191,7 +185,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a key of low order is let in',
     [
       'worker/routes/mesh-peers.ts',
@@ -200,7 +194,7 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     WATCH,
   ),
-  of(
+  mutate(
     'a node pings whoever it is told to',
     [
       'agent/mesh/answers.ts',
@@ -209,27 +203,27 @@ export const WATCHED_MESH: readonly Mutation[] = [
     ],
     ANSWERS,
   ),
-  of(
+  mutate(
     'a node runs as many commands as it is asked to',
     ['agent/mesh/answers.ts', 'if (this.#running >= MAX_MESH_QUESTIONS) return undefined', ''],
     ANSWERS,
   ),
-  of(
+  mutate(
     'a page of pairs is as long as it gets',
     ['agent/mesh/pair-report.ts', 'rest.slice(0, MESH_REPORT_PAIRS)', 'rest'],
     ANSWERS,
   ),
-  of(
+  mutate(
     'thousands of peers are kept alive',
     ['agent/mesh/device-peers.ts', 'if (among > LAZY_ABOVE && !active)', 'if (among < 0 && !active)'],
     LAZY,
   ),
-  of(
+  mutate(
     'keepalives are traffic',
     ['agent/mesh/peer-traffic.ts', '(actual?.keepalive ?? 0) > 0 ? UPKEEP_BYTES : 0', '0'],
     LAZY,
   ),
-  of(
+  mutate(
     'a phone is called for ever',
     [
       'agent/mesh/device-peers.ts',
