@@ -18,8 +18,9 @@ export class Lane {
     }
   }
 
-  /** Here others may run. */
+  /** Here others may run; and what was lost with its isolate goes no further, also where it did not wait for what failed. */
   turn(): Promise<void> {
+    if (this.ended) return new Promise(() => undefined)
     if (this.#alone) return Promise.resolve()
     return new Promise((resolve) => {
       this.#wake = resolve
