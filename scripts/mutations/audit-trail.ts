@@ -1,14 +1,5 @@
 /** Ways in which the guards of the audit trail could be lost. */
-import type { Mutation } from './mutation.ts'
-
-type Change = Pick<Mutation, 'name' | 'search' | 'replace' | 'title'>
-
-const inFile = (
-  file: string,
-  project: Mutation['project'],
-  test: string,
-  changes: readonly Change[],
-): Mutation[] => changes.map((change) => ({ ...change, file, project, test }))
+import { inFile, type Mutation } from './mutation.ts'
 
 export const AUDIT_TRAIL: readonly Mutation[] = [
   ...inFile('crypto/merkle.ts', 'host', 'both/merkle.test.ts', [

@@ -1,19 +1,8 @@
 /** Ways in which data and trail of the secrets could part, and readers be told what is no longer so. The model must notice each. */
-import type { Mutation } from './mutation.ts'
+import { type Edit, type Mutation, mutate } from './mutation.ts'
 
-const model = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  title: string,
-): Mutation => ({
-  name: `secrets: ${name}`,
-  file,
-  search,
-  replace,
-  project: 'gateway',
-  test: 'gateway/secret-crashes.test.ts',
-  title,
-})
+const model = (name: string, edit: Edit, title: string): Mutation =>
+  mutate(`secrets: ${name}`, edit, ['gateway', 'gateway/secret-crashes.test.ts', title])
 
 const CHANGE = 'secrets/change.ts'
 const STAMPS = 'durable-objects/change-stamps.ts'

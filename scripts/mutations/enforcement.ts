@@ -1,5 +1,5 @@
 /** Guards of what a node lets through and routes, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutation.ts'
+import { type Edit, type Mutation, mutate } from './mutation.ts'
 
 const RULES = 'mesh/rules.netns.test.ts'
 const TABLE = 'mesh/firewall.test.ts'
@@ -7,12 +7,8 @@ const ROUTES = 'mesh/subnet-routes.netns.test.ts'
 const MTU = 'mesh/path-mtu.test.ts'
 const POOL = 'findings/address-pool.test.ts'
 
-const of = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  test: string,
-  project: Mutation['project'] = 'host',
-): Mutation => ({ name, file, search, replace, project, test })
+const of = (name: string, edit: Edit, test: string, project: Mutation['project'] = 'host'): Mutation =>
+  mutate(name, edit, [project, test])
 
 export const ENFORCEMENT: readonly Mutation[] = [
   of(

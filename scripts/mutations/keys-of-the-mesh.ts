@@ -1,12 +1,8 @@
 /** Guards of the mesh's keys and of its lease, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutation.ts'
+import { type Edit, type Mutation, mutate } from './mutation.ts'
 
-const of = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  test: string,
-  project: Mutation['project'] = 'host',
-): Mutation => ({ name, file, search, replace, project, test })
+const of = (name: string, edit: Edit, test: string, project: Mutation['project'] = 'host'): Mutation =>
+  mutate(name, edit, [project, test])
 
 const GATEWAY = 'gateway/wireguard-key.test.ts'
 const ROTATION = 'agent/wireguard-rotation.test.ts'

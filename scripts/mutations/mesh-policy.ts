@@ -1,23 +1,11 @@
 /** Guards of the mesh policy: who hears of whom, that it is taken back at once, and that nobody is told twice. */
-import type { Mutation } from './mutation.ts'
+import { type Edit, type Mutation, mutate, type Noticing } from './mutation.ts'
 
 const RULES = ['host', 'unit/mesh-policy.test.ts'] as const
 const MODEL = ['gateway', 'gateway/mesh-model.test.ts'] as const
 const POLICY = ['gateway', 'gateway/mesh-policy.test.ts'] as const
 
-const of = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  [project, test, title]: readonly [Mutation['project'], string, string?],
-): Mutation => ({
-  name: `mesh policy: ${name}`,
-  file,
-  search,
-  replace,
-  project,
-  test,
-  ...(title !== undefined && { title }),
-})
+const of = (name: string, edit: Edit, test: Noticing): Mutation => mutate(`mesh policy: ${name}`, edit, test)
 
 export const MESH_POLICY: readonly Mutation[] = [
   of(

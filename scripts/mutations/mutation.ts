@@ -12,8 +12,22 @@ export interface Mutation {
   readonly title?: string
 }
 
+/** What of a file is replaced by what. */
+export type Edit = readonly [file: string, search: string, replace: string]
+
+/** Where it must be noticed. */
+export type Noticing = readonly [project: Mutation['project'], test: string, title?: string]
+
 export const mutate = (
   name: string,
-  [file, search, replace]: readonly [string, string, string],
-  [project, test, title]: readonly [Mutation['project'], string, string?],
+  [file, search, replace]: Edit,
+  [project, test, title]: Noticing,
 ): Mutation => ({ name, file, search, replace, project, test, ...(title !== undefined && { title }) })
+
+/** Several of one file, which one test must notice. */
+export const inFile = (
+  file: string,
+  project: Mutation['project'],
+  test: string,
+  changes: readonly Pick<Mutation, 'name' | 'search' | 'replace' | 'title'>[],
+): Mutation[] => changes.map((change) => ({ ...change, file, project, test }))

@@ -1,16 +1,13 @@
 /** Guards of the mesh's names, and the tests that must notice when one is lost. */
-import type { Mutation } from './mutation.ts'
+import { type Edit, type Mutation, mutate } from './mutation.ts'
 
 const ANSWER = 'mesh/dns-answer.test.ts'
 const SERVER = 'mesh/dns-server.test.ts'
 const HOSTS = 'mesh/hosts-file.test.ts'
 const NAMES = 'mesh/mesh-names.test.ts'
 
-const of = (
-  name: string,
-  [file, search, replace]: readonly [string, string, string],
-  test: string,
-): Mutation => ({ name, file: `agent/dns/${file}`, search, replace, project: 'host', test })
+const of = (name: string, [file, search, replace]: Edit, test: string): Mutation =>
+  mutate(name, [`agent/dns/${file}`, search, replace], ['host', test])
 
 export const NAMES_OF_THE_MESH: readonly Mutation[] = [
   of('an answer is answered', ['wire.ts', 'if ((flags & FLAG.QR) !== 0) return undefined', ''], ANSWER),

@@ -1,13 +1,8 @@
 /** Ways in which the guards of secrets on a node could be lost. */
-import type { Mutation } from './mutation.ts'
-
-type Change = Pick<Mutation, 'name' | 'search' | 'replace'>
-
-const inFile = (file: string, test: string, changes: readonly (Change & { title?: string })[]): Mutation[] =>
-  changes.map((change) => ({ ...change, file, project: 'host', test }))
+import { inFile, type Mutation } from './mutation.ts'
 
 export const NODE_SECRETS: readonly Mutation[] = [
-  ...inFile('agent/node-client.ts', 'agent/node-client.test.ts', [
+  ...inFile('agent/node-client.ts', 'host', 'agent/node-client.test.ts', [
     {
       name: 'who carries a request may answer it',
       search: 'const signed = await this.#accept(received, proof)',
@@ -22,21 +17,21 @@ export const NODE_SECRETS: readonly Mutation[] = [
     project: 'gateway',
     test: 'gateway/session-requests.test.ts',
   },
-  ...inFile('crypto/delivery.ts', 'findings/delivery.test.ts', [
+  ...inFile('crypto/delivery.ts', 'host', 'findings/delivery.test.ts', [
     {
       name: 'what was agreed on with a node is kept for ever',
       search: 'now < since + DELIVERY_CONTEXT_MS',
       replace: 'now > 0',
     },
   ]),
-  ...inFile('crypto/hpke.ts', 'findings/delivery.test.ts', [
+  ...inFile('crypto/hpke.ts', 'host', 'findings/delivery.test.ts', [
     {
       name: 'two messages have one number',
       search: 'encodeSequence(this.#next++)',
       replace: 'encodeSequence(this.#next)',
     },
   ]),
-  ...inFile('crypto/hpke.ts', 'both/hpke.test.ts', [
+  ...inFile('crypto/hpke.ts', 'host', 'both/hpke.test.ts', [
     {
       name: 'the number of a message is no part of its nonce',
       search: '(nonce[left + index] ?? 0) ^ byte',
@@ -59,7 +54,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
     project: 'gateway',
     test: 'gateway/in-groups.test.ts',
   },
-  ...inFile('agent/secrets/received.ts', 'agent/received.test.ts', [
+  ...inFile('agent/secrets/received.ts', 'host', 'agent/received.test.ts', [
     {
       name: 'another version than the one asked for is taken',
       search: 'if (item === undefined || (version ?? item.version) !== item.version) throw',
@@ -71,7 +66,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
       replace: 'ageDecrypt(ageIdentityOf(privateKey), file.expose())',
     },
   ]),
-  ...inFile('agent/secrets/secret-cache.ts', 'agent/secret-cache.test.ts', [
+  ...inFile('agent/secrets/secret-cache.ts', 'host', 'agent/secret-cache.test.ts', [
     {
       name: 'what a node keeps is good for ever',
       search: "if (Math.max(now, newest) - header.at > this.#options.maxAgeMs) return err('expired')",
@@ -110,7 +105,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
         'String(asked),\n      String(workload),\n      String(version),\n      secretClass,\n      String(at > 0),',
     },
   ]),
-  ...inFile('agent/secrets/fetch-failure.ts', 'agent/exec-cache.test.ts', [
+  ...inFile('agent/secrets/fetch-failure.ts', 'host', 'agent/exec-cache.test.ts', [
     {
       name: 'a denied secret is read from what the node keeps',
       search: "E_SECRET_DENIED: 'denied'",
@@ -130,7 +125,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
       title: 'takes all of it away',
     },
   ]),
-  ...inFile('agent/running-agent.ts', 'agent/exec-cache.test.ts', [
+  ...inFile('agent/running-agent.ts', 'host', 'agent/exec-cache.test.ts', [
     {
       name: 'what has changed stays on the node',
       search: 'this.#forgetSecrets([frame.name])',
@@ -144,7 +139,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
       title: 'when the node is removed',
     },
   ]),
-  ...inFile('agent/secrets/runtime-directory.ts', 'agent/exec-files.test.ts', [
+  ...inFile('agent/secrets/runtime-directory.ts', 'host', 'agent/exec-files.test.ts', [
     {
       name: 'secrets are put on a disk',
       search: 'return IN_MEMORY.includes(statfsSync(path).type)',
@@ -170,7 +165,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
       title: 'left by kill -9',
     },
   ]),
-  ...inFile('agent/secrets/secret-pipe.ts', 'agent/secret-pipe.test.ts', [
+  ...inFile('agent/secrets/secret-pipe.ts', 'host', 'agent/secret-pipe.test.ts', [
     {
       name: 'a pipe can be read once more than it says',
       search: 'this.#left = maxReads',
@@ -178,7 +173,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
       title: 'after the last there is no pipe',
     },
   ]),
-  ...inFile('agent/secrets/output-mask.ts', 'agent/output-mask.test.ts', [
+  ...inFile('agent/secrets/output-mask.ts', 'host', 'agent/output-mask.test.ts', [
     {
       name: 'a secret that comes in pieces is shown',
       search: 'begin + chunk.length - this.#matcher.pending(this.#state)',
@@ -190,14 +185,14 @@ export const NODE_SECRETS: readonly Mutation[] = [
       replace: '',
     },
   ]),
-  ...inFile('agent/secrets/secret-forms.ts', 'agent/output-mask.test.ts', [
+  ...inFile('agent/secrets/secret-forms.ts', 'host', 'agent/output-mask.test.ts', [
     {
       name: 'a secret in base64 is shown if something is before it',
       search: 'const standard = [0, 1, 2].flatMap(',
       replace: 'const standard = [0].flatMap(',
     },
   ]),
-  ...inFile('agent/supervised-command.ts', 'agent/exec-rotation.test.ts', [
+  ...inFile('agent/supervised-command.ts', 'host', 'agent/exec-rotation.test.ts', [
     {
       name: 'a command that was told to end is started anew',
       search: 'if (this.#next === undefined || this.#ending) return ending',
@@ -205,7 +200,7 @@ export const NODE_SECRETS: readonly Mutation[] = [
       title: 'one that is told to end while it is started anew',
     },
   ]),
-  ...inFile('agent/commands/render.ts', 'agent/render.test.ts', [
+  ...inFile('agent/commands/render.ts', 'host', 'agent/render.test.ts', [
     {
       name: 'others may write what is rendered',
       search: '(mode & 0o022) !== 0',
